@@ -1,0 +1,19 @@
+#ifndef LOCKSTEP_CMPI_SHIM_H
+#define LOCKSTEP_CMPI_SHIM_H
+#include <mpi.h>
+
+// MPI's handles are macros around casts, which Swift does not import: one accessor each.
+static inline MPI_Comm cmpi_comm_world(void) { return MPI_COMM_WORLD; }
+static inline MPI_Request cmpi_request_null(void) { return MPI_REQUEST_NULL; }
+static inline MPI_Datatype cmpi_byte(void) { return MPI_BYTE; }
+static inline MPI_Datatype cmpi_float(void) { return MPI_FLOAT; }
+static inline MPI_Datatype cmpi_int64(void) { return MPI_INT64_T; }
+static inline MPI_Op cmpi_sum(void) { return MPI_SUM; }
+static inline const void *cmpi_in_place(void) { return MPI_IN_PLACE; }
+static inline MPI_Status *cmpi_status_ignore(void) { return MPI_STATUS_IGNORE; }
+static inline MPI_Status *cmpi_statuses_ignore(void) { return MPI_STATUSES_IGNORE; }
+static inline int cmpi_errors_return(MPI_Comm c) {
+  return MPI_Comm_set_errhandler(c, MPI_ERRORS_RETURN);
+}
+
+#endif

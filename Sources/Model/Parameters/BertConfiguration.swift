@@ -1,0 +1,41 @@
+/// The shape and numerics of a BERT encoder, resolved: no key is left to a framework's habit.
+package struct BertConfiguration: Sendable, Equatable {
+  package enum Activation: String, Sendable, Codable {
+    /// `0.5 x (1 + erf(x / √2))`
+    case geluErf
+    /// `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`
+    case geluTanh
+  }
+
+  package var vocabularySize: Int
+  package var hiddenSize: Int
+  package var layerCount: Int
+  package var headCount: Int
+  package var intermediateSize: Int
+  package var maximumPositions: Int
+  package var segmentCount: Int
+  package var activation: Activation = .geluErf
+  package var layerNormEpsilon: Float = 1e-12
+  package var hiddenDropout: Float = 0.1
+  package var attentionDropout: Float = 0.1
+  /// keras-bert drops embeddings before their layer norm, everyone else after it.
+  package var embeddingDropoutBeforeNorm = false
+  /// The spread of newly initialised weights.
+  package var initializerRange: Float = 0.02
+
+  /// Head width `D = H/N`.
+  package var headWidth: Int { hiddenSize / headCount }
+
+  package init(
+    vocabularySize: Int, hiddenSize: Int, layerCount: Int, headCount: Int, intermediateSize: Int,
+    maximumPositions: Int = 512, segmentCount: Int = 2
+  ) {
+    self.vocabularySize = vocabularySize
+    self.hiddenSize = hiddenSize
+    self.layerCount = layerCount
+    self.headCount = headCount
+    self.intermediateSize = intermediateSize
+    self.maximumPositions = maximumPositions
+    self.segmentCount = segmentCount
+  }
+}
