@@ -1,0 +1,263 @@
+import Model
+
+/// Turns summed gradients into parameter updates; owns the moments.
+///
+/// Order of operations (Documentation/Numerics.md): the gradient is the *sum* over the global batch;
+/// its norm is taken once, in double precision over fixed chunks; one factor divides by the global
+/// denominator and clips; moments and parameters follow. The gradient is left as it was. Results do
+/// not depend on the number of threads.
+///
+/// Work is cut into chunks of `chunkSize` elements of the arena, so that ranks which share the state
+/// can each update some chunks: `squareSums` of the own ones, exchange, `norm`, `update(chunks:)`.
+package final class Optimizer {
+  /// Elements of a chunk; a multiple of every alignment we use, 256 KiB of floats.
+  package static let chunkSize = 65_536
+
+  package let settings: OptimizerSettings
+  package let table: ParameterTable
+  /// First moments `m`, laid out as the parameters; zero for frozen tensors.
+  package let firstMoment: Arena
+  /// Second moments `v`, likewise.
+  package let secondMoment: Arena
+  /// Number of chunks of the arena; the last may be short.
+  package let chunkCount: Int
+
+  /// The part of one trainable tensor that lies in one chunk.
+  struct Segment {
+    let parameter: Int
+    let range: Range<Int>
+  }
+  let segments: [Segment]
+  /// `segments[segmentStarts[i]..<segmentStarts[i + 1]]` are those of chunk `i`.
+  let segmentStarts: [Int]
+  let multipliers: [Double]
+  let decays: [Bool]
+  let pool: ThreadPool
+
+  /// An optimizer with zero moments.
+  ///
+  /// `trainable` has one flag for each of `table.parameters`: frozen tensors are skipped in every way.
+  /// `multipliers` are factors of the learning rate, one for each of them; all 1 if nil.
+  package init(
+    _ settings: OptimizerSettings, table: ParameterTable, trainable: [Bool],
+    multipliers: [Double]? = nil, pool: ThreadPool
+  ) {
+    let tensors = table.parameters.count
+    let multipliers = multipliers ?? Array(repeating: 1, count: tensors)
+    precondition(trainable.count == tensors, "\(trainable.count) flags for \(tensors) tensors")
+    precondition(multipliers.count == tensors, "\(multipliers.count) factors, \(tensors) tensors")
+    self.settings = settings
+    self.table = table
+    self.multipliers = multipliers
+    self.pool = pool
+    decays = table.parameters.map(settings.decayGroups.decays)
+    firstMoment = Arena(count: table.count)
+    secondMoment = Arena(count: table.count)
+    chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
+    (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
+  }
+
+  /// Updates every chunk; returns the global gradient norm before clipping.
+  ///
+  /// `gradient` is that of the summed loss and is not changed; `denominator` is what that sum is
+  /// divided by. `step` is the global step from 0; bias correction counts from `step + 1`.
+  /// Throws `OptimizerError` when the gradient is not finite; nothing has changed then.
+  @discardableResult
+  package func update(
+    parameters: Arena, gradient: Arena, denominator: Double, learningRate: Double, step: Int
+  ) throws(OptimizerError) -> Double {
+    let sums = squareSums(of: gradient, chunks: 0..<chunkCount)
+    let norm = try norm(
+      squareSums: sums, gradient: gradient, denominator: denominator, step: step)
+    update(
+      chunks: 0..<chunkCount, parameters: parameters, gradient: gradient, norm: norm,
+      learningRate: learningRate, step: step)
+    return norm.total
+  }
+
+  /// The number of sums that `squareSums` returns for `chunks`: one for every tensor in every chunk.
+  package func sumCount(chunks: Range<Int>) -> Int { segmentRange(chunks).count }
+
+  /// The gradient's sums of squares over `chunks`, undivided: what sharing ranks exchange.
+  ///
+  /// The concatenation over consecutive ranges of chunks is what the whole range gives.
+  package func squareSums(of gradient: Arena, chunks: Range<Int>) -> [Double] {
+    precondition(gradient.count == table.count, "\(gradient.count) of \(table.count) elements")
+    let wanted = segmentRange(chunks)
+    var sums = [Double](repeating: 0, count: wanted.count)
+    sums.withUnsafeMutableBufferPointer { sums in
+      pool.run(chunks.count) { tile, _ in
+        let chunk = chunks.lowerBound + tile
+        for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] {
+          let range = segments[number].range
+          sums[number - wanted.lowerBound] = OptimizerKernels.squareSum(
+            gradient.base + range.lowerBound, count: range.count)
+        }
+      }
+    }
+    return sums
+  }
+
+  /// A gradient's length and what it is multiplied with.
+  package struct Norm: Sendable, Equatable {
+    /// The global norm after division by the denominator, before clipping.
+    package let total: Double
+    /// Clipping over the denominator, for each of the table's parameters.
+    let scales: [Float]
+  }
+
+  /// The norm from all chunks' sums of squares, in the order of the chunks.
+  ///
+  /// `gradient` is read only to name the culprit: throws `OptimizerError` when it is not finite.
+  package func norm(
+    squareSums: [Double], gradient: Arena, denominator: Double, step: Int
+  ) throws(OptimizerError) -> Norm {
+    precondition(denominator > 0, "gradient of step \(step) over a denominator of \(denominator)")
+    precondition(
+      squareSums.count == segments.count, "\(squareSums.count) of \(segments.count) sums")
+    var total = 0.0
+    for chunk in 0..<chunkCount {
+      var sum = 0.0
+      for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] { sum += squareSums[number] }
+      total += sum
+    }
+    guard total.isFinite else { throw notFinite(gradient, step: step) }
+    let norm = total.squareRoot() / denominator
+    return Norm(
+      total: norm,
+      scales: scales(squareSums: squareSums, norm: norm, denominator: denominator))
+  }
+
+  /// Updates the parameters and moments of `chunks`, reading `gradient` there.
+  ///
+  /// LAMB's ratios need whole tensors: its methods take all chunks at once.
+  package func update(
+    chunks: Range<Int>, parameters: Arena, gradient: Arena, norm: Norm, learningRate: Double,
+    step: Int
+  ) {
+    precondition(parameters.count == table.count, "\(parameters.count) of \(table.count) elements")
+    precondition(gradient.count == table.count, "\(gradient.count) of \(table.count) elements")
+    let coefficients = table.parameters.indices.map {
+      self.coefficients($0, scale: norm.scales[$0], learningRate: learningRate, step: step)
+    }
+    guard !settings.method.adaptsLayers else {
+      precondition(chunks == 0..<chunkCount, "LAMB of chunks \(chunks) of \(chunkCount)")
+      updateAdapted(
+        parameters: parameters, gradient: gradient, coefficients: coefficients,
+        learningRate: learningRate, step: step)
+      return
+    }
+    forEachSegment(of: chunks) { _, segment in
+      let start = segment.range.lowerBound
+      OptimizerKernels.adam(
+        parameters: parameters.base + start, gradient: gradient.base + start,
+        first: firstMoment.base + start, second: secondMoment.base + start,
+        count: segment.range.count, coefficients[segment.parameter])
+    }
+  }
+}
+
+extension Optimizer {
+  /// Calls `body` with the number and extent of each segment of `chunks`, a chunk a tile.
+  func forEachSegment(of chunks: Range<Int>, _ body: (_ number: Int, Segment) -> Void) {
+    pool.run(chunks.count) { tile, _ in
+      let chunk = chunks.lowerBound + tile
+      for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] {
+        body(number, segments[number])
+      }
+    }
+  }
+
+  private func segmentRange(_ chunks: Range<Int>) -> Range<Int> {
+    precondition(
+      chunks.lowerBound >= 0 && chunks.upperBound <= chunkCount, "chunks \(chunks) of \(chunkCount)"
+    )
+    return segmentStarts[chunks.lowerBound]..<segmentStarts[chunks.upperBound]
+  }
+
+  private static func cut(
+    _ table: ParameterTable, trainable: [Bool], chunks: Int
+  ) -> ([Segment], [Int]) {
+    var segments: [Segment] = []
+    var starts = [0]
+    var first = 0
+    for chunk in 0..<chunks {
+      let bounds = chunk * chunkSize..<min((chunk + 1) * chunkSize, table.count)
+      var number = first
+      while number < table.parameters.count {
+        let tensor = table.parameters[number].range
+        if tensor.lowerBound >= bounds.upperBound { break }
+        let part = tensor.clamped(to: bounds)
+        if trainable[number] && !part.isEmpty {
+          segments.append(Segment(parameter: number, range: part))
+        }
+        if tensor.upperBound <= bounds.upperBound { first = number + 1 }
+        number += 1
+      }
+      starts.append(segments.count)
+    }
+    return (segments, starts)
+  }
+
+  private func scales(squareSums: [Double], norm: Double, denominator: Double) -> [Float] {
+    let tensors = table.parameters.count
+    switch settings.clipping {
+    case nil:
+      return Array(repeating: Float(1 / denominator), count: tensors)
+    case .google?, .torch?:
+      let clip = settings.clipping?.coefficient(norm: norm) ?? 1
+      return Array(repeating: Float(clip / denominator), count: tensors)
+    case .perTensor?:
+      var sums = [Double](repeating: 0, count: tensors)
+      for (segment, sum) in zip(segments, squareSums) { sums[segment.parameter] += sum }
+      return sums.map { sum in
+        let clip = settings.clipping?.coefficient(norm: sum.squareRoot() / denominator) ?? 1
+        return Float(clip / denominator)
+      }
+    }
+  }
+
+  /// The coefficients of one tensor; see `OptimizerSettings.Method` for the formulas.
+  private func coefficients(
+    _ parameter: Int, scale: Float, learningRate: Double, step: Int
+  ) -> OptimizerKernels.Coefficients {
+    let firstCorrection = 1 - PortableMath.power(settings.beta1, to: step + 1)
+    let secondCorrection = 1 - PortableMath.power(settings.beta2, to: step + 1)
+    let rate = learningRate * multipliers[parameter]
+    let decay = decays[parameter] ? settings.weightDecay : 0
+    let folded = rate * secondCorrection.squareRoot() / firstCorrection
+    var c = OptimizerKernels.Coefficients(
+      scale: scale, beta1: Float(settings.beta1), oneMinusBeta1: Float(1 - settings.beta1),
+      beta2: Float(settings.beta2), oneMinusBeta2: Float(1 - settings.beta2), rootScale: 1,
+      epsilon: Float(settings.epsilon), rate: Float(rate), decay: Float(rate * decay))
+    switch settings.method {
+    case .adamWeightDecay:
+      break
+    case .adam:
+      c.rate = Float(folded)
+    case .adamWarmup:
+      c.rate = Float(folded)
+      c.decay = Float(folded * decay)
+    case .adamW, .bert4kerasAdam:
+      c.rate = Float(rate / firstCorrection)
+      c.rootScale = Float(1 / secondCorrection.squareRoot())
+    case .lamb, .bert4kerasLamb:
+      c.rate = Float(1 / firstCorrection)
+      c.rootScale = Float(1 / secondCorrection.squareRoot())
+      c.decay = Float(decay)
+    }
+    return c
+  }
+
+  private func notFinite(_ gradient: Arena, step: Int) -> OptimizerError {
+    for segment in segments {
+      for i in segment.range where !gradient.base[i].isFinite {
+        let parameter = table.parameters[segment.parameter]
+        return OptimizerError(
+          tensor: parameter.name, index: i - parameter.range.lowerBound, shape: parameter.shape,
+          value: gradient.base[i], step: step)
+      }
+    }
+    preconditionFailure("the sums of squares are not finite, the gradient is")
+  }
+}
