@@ -1,0 +1,134 @@
+import Foundation
+
+/// One row of a data file.
+package struct Row: Sendable, Equatable {
+  /// The physical line of the file that the row starts in, counted from 1.
+  package let line: Int
+  /// One value for each requested column, in the order of the request; nil if it is optional and absent.
+  package let values: [String?]
+
+  package init(line: Int, values: [String?]) {
+    self.line = line
+    self.values = values
+  }
+}
+
+/// The rows of a TSV, CSV or JSONL file, all of them checked.
+///
+/// Text is UTF-8, strictly; a byte order mark at the start is dropped; lines end at byte 0x0A, with or without a carriage return before it;
+/// NUL is refused, other control characters stay as they are. Blank lines at the end of a file are no rows. Elsewhere a blank line is an
+/// error, but for TSV and CSV files of one column, where it is an empty value.
+package struct RowFile: Sendable {
+  /// The file as the user named it.
+  package let file: String
+  /// In the order of the file.
+  package let rows: [Row]
+
+  package init(file: String, rows: [Row]) {
+    self.file = file
+    self.rows = rows
+  }
+
+  /// A row longer than this is nearly always a lost line break: 1 MiB.
+  package static let defaultRowLimit = 1 << 20
+
+  /// Reads `columns` of all rows of the file at `url`; its name tells the format if `format` is nil.
+  ///
+  /// The file is mapped, not copied, while it is read. Throws all problems of the file together.
+  package static func read(
+    _ url: URL, format: RowFormat? = nil, columns: [RequestedColumn],
+    header: HeaderPolicy = .automatic, rowLimit: Int = defaultRowLimit
+  ) throws(DataErrors) -> RowFile {
+    let known: RowFormat
+    if let format { known = format } else { known = try RowFormat.inferred(from: url) }
+    return try read(
+      open(url), file: url.relativePath, format: known, columns: columns, header: header,
+      rowLimit: rowLimit)
+  }
+
+  /// Reads `columns` of all rows of `data`; `file` is its name in messages.
+  package static func read(
+    _ data: Data, file: String, format: RowFormat, columns: [RequestedColumn],
+    header: HeaderPolicy = .automatic, rowLimit: Int = defaultRowLimit
+  ) throws(DataErrors) -> RowFile {
+    let source = RowSource(file: file, rowLimit: rowLimit)
+    let bytes = data.span
+    if let problem = source.problemOfWholeFile(bytes) { throw DataErrors(problem) }
+    let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    let rows: [Row]
+    switch format {
+    case .tsv:
+      var table = TableReader(source, TSVFields(from: start), format: format)
+      rows = try table.read(bytes, columns: columns, header: header)
+    case .csv:
+      var table = TableReader(source, CSVFields(from: start), format: format)
+      rows = try table.read(bytes, columns: columns, header: header)
+    case .jsonl:
+      var reader = JSONLReader(source, from: start)
+      rows = try reader.read(bytes, columns: columns)
+    }
+    return RowFile(file: file, rows: rows)
+  }
+
+  /// The bytes of the file, mapped.
+  private static func open(_ url: URL) throws(DataErrors) -> Data {
+    let file = url.relativePath
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
+      let folder = url.deletingLastPathComponent()
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+      let near = suggestion(for: url.lastPathComponent, among: names.sorted())
+      throw DataErrors(
+        DataProblem(
+          file: file, rule: "there is no such file",
+          remedy: near.map { "did you mean \(DataProblem.quoted($0)) in the same folder?" }
+            ?? "check the path; a relative one starts at the working folder"))
+    }
+    guard !isFolder.boolValue else {
+      throw DataErrors(
+        DataProblem(file: file, rule: "is a folder", remedy: "name a file of rows inside it"))
+    }
+    do {
+      return try Data(contentsOf: url, options: .mappedIfSafe)
+    } catch {
+      throw DataErrors(
+        DataProblem(
+          file: file, rule: "cannot be read (\(error.localizedDescription))",
+          remedy: "check its permissions"))
+    }
+  }
+}
+
+extension RowSource {
+  /// What can be said of a file before its first row: it is empty, or no text of the right kind at all.
+  fileprivate func problemOfWholeFile(_ bytes: Span<UInt8>) -> DataProblem? {
+    func problem(_ rule: String, _ remedy: String) -> DataProblem {
+      DataProblem(file: file, rule: rule, remedy: remedy)
+    }
+    let asCSV = "export the sheet as CSV in UTF-8"
+    if bytes.isEmpty || (bytes.count == 3 && bytes.starts(with: [0xEF, 0xBB, 0xBF])) {
+      return problem("the file is empty", "give a file with at least one row")
+    } else if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
+      return problem(
+        "the file is UTF-16", "convert it to UTF-8 (iconv -f UTF-16 -t UTF-8 FILE > NEW)")
+    } else if bytes.starts(with: [0x1F, 0x8B]) {
+      return problem("the file is compressed with gzip", "decompress it (gunzip FILE)")
+    } else if bytes.starts(with: [0x50, 0x4B, 0x03, 0x04]) {
+      return problem("the file is a zip archive or an Excel workbook", "unpack it, or \(asCSV)")
+    } else if bytes.starts(with: [0xD0, 0xCF, 0x11, 0xE0]) {
+      return problem("the file is an old Excel workbook", asCSV)
+    } else if bytes.firstIndex(of: 0x0A, from: 0) == nil,
+      let lone = bytes.firstIndex(of: 0x0D, from: 0), lone < bytes.count - 1
+    {
+      return problem(
+        "lines end in a carriage return alone", "convert the line ends (tr '\\r' '\\n')")
+    }
+    return nil
+  }
+}
+
+extension Span<UInt8> {
+  fileprivate func starts(with prefix: [UInt8]) -> Bool {
+    count >= prefix.count && prefix.indices.allSatisfy { self[$0] == prefix[$0] }
+  }
+}
