@@ -1,0 +1,36 @@
+import Foundation
+import TestSupport
+import Testing
+
+import Model
+
+@Suite struct LoadingTests {
+  /// The tiny model's encoder from a fixture, as one flat array.
+  static func encoder(_ fixture: String) throws -> [Float] {
+    let model = try ModelFolder.open(Fixtures.url(fixture), dialect: .huggingface)
+    let head = Head(outputs: 2, loss: .softmax, usesPooler: true, dropout: 0)
+    let table = ParameterTable(model.configuration, head: head)
+    let arena = Arena(count: table.count)
+    let report = try model.load(into: arena, table: table)
+    #expect(report.found.count == table.parameters.count - 2)
+    #expect(report.missing.map(\.name) == ["classifier.weight", "classifier.bias"])
+    #expect(report.missing.allSatisfy { $0.cause == "a new task head" })
+    return Array(arena[0..<table.count - 2 * 33])
+  }
+
+  @Test func `a TensorFlow checkpoint and a Hugging Face folder load to the same bits`() throws {
+    let one = try Self.encoder("tiny_tf"), other = try Self.encoder("tiny_hf")
+    #expect(one == other)
+    #expect(one.contains { $0 != 0 })
+  }
+
+  @Test func `half-precision weights load as the rounded full-precision ones`() throws {
+    let full = try Self.encoder("tiny_hf")
+    #expect(try Self.encoder("tiny_hf_fp16") == full.map { Float(Float16($0)) })
+    let rounded = full.map { value in
+      let bits = value.bitPattern
+      return Float(bitPattern: (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
+    }
+    #expect(try Self.encoder("tiny_hf_bf16") == rounded)
+  }
+}
