@@ -43,17 +43,17 @@ struct OptimizerFixture: Decodable, Sendable {
 }
 
 /// An arena that holds `values`.
-func arena(_ values: [Float]) -> Arena {
+func flatArena(_ values: [Float]) -> Arena {
   let arena = Arena(count: values.count)
   for (i, value) in values.enumerated() { arena.base[i] = value }
   return arena
 }
 
 /// The elements' bit patterns: equal lists are equal bits, NaN and signed zeros included.
-func bits(_ arena: Arena) -> [UInt32] { arena.elements.map(\.bitPattern) }
+func bitPatterns(_ arena: Arena) -> [UInt32] { arena.elements.map(\.bitPattern) }
 
 /// `count` values that look like noise, the same every time.
-func noise(_ count: Int, seed: UInt64, scale: Float = 1) -> [Float] {
+func flatNoise(_ count: Int, seed: UInt64, scale: Float = 1) -> [Float] {
   let philox = Philox(seed: seed)
   return (0..<count).map { i in
     let words = philox.block(SIMD4(UInt32(i), 0, 0, 0))

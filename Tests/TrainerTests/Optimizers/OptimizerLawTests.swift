@@ -5,10 +5,12 @@ import Trainer
 @Suite struct OptimizerLawTests {
   private static let methods = OptimizerSettings.Method.allCases
 
-  private static func start(_ table: ParameterTable) -> Arena { arena(noise(table.count, seed: 1)) }
+  private static func start(_ table: ParameterTable) -> Arena {
+    flatArena(flatNoise(table.count, seed: 1))
+  }
 
   private static func gradient(_ table: ParameterTable, step: Int) -> Arena {
-    arena(noise(table.count, seed: 100 + UInt64(step), scale: 3))
+    flatArena(flatNoise(table.count, seed: 100 + UInt64(step), scale: 3))
   }
 
   private static func optimizer(
@@ -35,7 +37,8 @@ import Trainer
           learningRate: 1e-3, step: step)
       }
       ends.append(
-        bits(parameters) + bits(optimizer.firstMoment) + bits(optimizer.secondMoment))
+        bitPatterns(parameters) + bitPatterns(optimizer.firstMoment)
+          + bitPatterns(optimizer.secondMoment))
     }
     #expect(ends[0] == ends[1] && ends[0] == ends[2])
   }
@@ -67,18 +70,18 @@ import Trainer
           step: step)
       }
     }
-    #expect(bits(shared) == bits(expected))
+    #expect(bitPatterns(shared) == bitPatterns(expected))
   }
 
   @Test(arguments: methods)
   func `the gradient is left as it was`(method: OptimizerSettings.Method) throws {
     let table = oddTable()
     let gradient = Self.gradient(table, step: 0)
-    let before = bits(gradient)
+    let before = bitPatterns(gradient)
     try Self.optimizer(method, table).update(
       parameters: Self.start(table), gradient: gradient, denominator: 3, learningRate: 1e-3, step: 0
     )
-    #expect(bits(gradient) == before)
+    #expect(bitPatterns(gradient) == before)
   }
 
   @Test(arguments: methods)
@@ -90,7 +93,7 @@ import Trainer
     let optimizer = Self.optimizer(
       method, table, trainable: table.parameters.indices.map { !frozen.contains($0) })
     let parameters = Self.start(table)
-    let before = bits(parameters)
+    let before = bitPatterns(parameters)
     let gradient = Self.gradient(table, step: 0)
     gradient.base[3] = .nan  // in a frozen tensor: nobody reads it
     let norm = try optimizer.update(
@@ -115,7 +118,7 @@ import Trainer
   func `the norm is the closed form`(count: Int) throws {
     var table = ParameterTable()
     table.add("x", [count], decays: false)
-    let gradient = arena((0..<count).map { Float($0 % 3) })
+    let gradient = flatArena((0..<count).map { Float($0 % 3) })
     let optimizer = Self.optimizer(.adam, table)
     let norm = try optimizer.update(
       parameters: Arena(count: count), gradient: gradient, denominator: 4, learningRate: 0, step: 0)
@@ -128,7 +131,8 @@ import Trainer
     table.add("x", [40], decays: false)
     let parameters = Arena(count: 40)
     let norm = try Self.optimizer(.adamW, table).update(
-      parameters: parameters, gradient: arena(Array(repeating: 3e38, count: 40)), denominator: 1,
+      parameters: parameters, gradient: flatArena(Array(repeating: 3e38, count: 40)),
+      denominator: 1,
       learningRate: 0.1, step: 0)
     #expect(norm > 1e39 && norm.isFinite)
     #expect(parameters.elements.allSatisfy { abs($0 + 0.1) < 1e-4 })
@@ -144,7 +148,7 @@ import Trainer
     try optimizer.update(
       parameters: parameters, gradient: Self.gradient(table, step: 0), denominator: 1,
       learningRate: 1e-3, step: 0)
-    let before = [parameters, optimizer.firstMoment, optimizer.secondMoment].map(bits)
+    let before = [parameters, optimizer.firstMoment, optimizer.secondMoment].map(bitPatterns)
     let gradient = Self.gradient(table, step: 1)
     gradient.base[index] = value
     if index < 196_000 { gradient.base[196_608] = .nan }  // a later one is not the first
@@ -156,7 +160,7 @@ import Trainer
     #expect(error?.tensor == owner.name)
     #expect(error?.index == index - owner.range.lowerBound)
     #expect(error?.step == 1)
-    #expect([parameters, optimizer.firstMoment, optimizer.secondMoment].map(bits) == before)
+    #expect([parameters, optimizer.firstMoment, optimizer.secondMoment].map(bitPatterns) == before)
   }
 
   @Test func `the sentence about a gradient that is not finite`() {
@@ -173,11 +177,11 @@ import Trainer
     var table = ParameterTable()
     table.add("x", [3], decays: false)
     let optimizer = Self.optimizer(.adamW, table)
-    let parameters = arena([0.5, 0.5, 0.5])
+    let parameters = flatArena([0.5, 0.5, 0.5])
     for step in 0..<900 {
       let gradient: [Float] = step == 0 ? [1e-3, 2, 0] : [0, 0, 0]
       try optimizer.update(
-        parameters: parameters, gradient: arena(gradient), denominator: 1, learningRate: 1e-3,
+        parameters: parameters, gradient: flatArena(gradient), denominator: 1, learningRate: 1e-3,
         step: step)
       #expect(optimizer.firstMoment.elements.allSatisfy { !$0.isSubnormal })
     }

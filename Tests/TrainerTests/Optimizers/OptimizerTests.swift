@@ -53,9 +53,9 @@ import Trainer
     let optimizer = Optimizer(
       variant.settings, table: table, trainable: table.parameters.map { _ in true },
       multipliers: factors, pool: lastingPool(threads: 1))
-    let parameters = arena(fixture.tensors.flatMap(\.initial))
+    let parameters = flatArena(fixture.tensors.flatMap(\.initial))
     for (step, expected) in reference.parameters_after_step.enumerated() {
-      let gradient = arena(fixture.gradients[step].map { $0 * Float(denominator) })
+      let gradient = flatArena(fixture.gradients[step].map { $0 * Float(denominator) })
       let norm = try optimizer.update(
         parameters: parameters, gradient: gradient, denominator: denominator,
         learningRate: variant.schedule.rate(at: step), step: step)
@@ -90,7 +90,7 @@ import Trainer
           .init(.adamWeightDecay, clipping: .perTensor(reference.max_norm)), table: table,
           trainable: table.parameters.map { _ in true }, pool: lastingPool(threads: 1))
         try optimizer.update(
-          parameters: Arena(count: table.count), gradient: arena(fixture.gradients[step]),
+          parameters: Arena(count: table.count), gradient: flatArena(fixture.gradients[step]),
           denominator: 1, learningRate: 0, step: 0)
         for (parameter, factor) in zip(table.parameters, reference.per_tensor[step]) {
           for i in parameter.range {
