@@ -5,11 +5,16 @@ package final class Arena: @unchecked Sendable {
   package let base: UnsafeMutablePointer<Float>
   package let count: Int
 
-  package init(count: Int) {
+  package convenience init(count: Int) {
+    self.init(uninitialized: count)
+    base.initialize(repeating: 0, count: max(count, 1))
+  }
+
+  /// Memory of any content, for a workspace that writes before it reads.
+  init(uninitialized count: Int) {
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
     base = raw.bindMemory(to: Float.self, capacity: max(count, 1))
-    base.initialize(repeating: 0, count: max(count, 1))
     self.count = count
   }
 

@@ -1,0 +1,169 @@
+/// One pass of the encoder over one packed batch: where everything lies, and what it is computed from.
+///
+/// `Forward` and `Backward` live in extensions that mirror each other.
+struct EncoderPass {
+  /// What a layer keeps for backward. `R` is the layer's row count: `T`, or `B` for a last layer of which only [CLS] is read.
+  struct Layer {
+    /// Input `[T, H]`, and the rows of it that are queries `[R, H]` (the same memory when `R = T`).
+    var input: UnsafeMutablePointer<Float>, queryInput: UnsafeMutablePointer<Float>
+    /// Queries `[R, ·]`, keys and values `[T, ·]`, with their row pitches.
+    var query: UnsafeMutablePointer<Float>, queryPitch: Int
+    var key: UnsafeMutablePointer<Float>, value: UnsafeMutablePointer<Float>, keyPitch: Int
+    /// Attention's context `[R, H]`, and for each query and head the softmax's maximum and inverse sum `[R, N]`.
+    var context: UnsafeMutablePointer<Float>
+    var maximum: UnsafeMutablePointer<Float>, inverse: UnsafeMutablePointer<Float>
+    /// The layer norms' x̂ `[R, H]`, 1/√(var + ε) `[R]` and outputs `[R, H]`; the pre-activation `[R, F]`.
+    var normal1: UnsafeMutablePointer<Float>, r1: UnsafeMutablePointer<Float>
+    var middle: UnsafeMutablePointer<Float>, preactivation: UnsafeMutablePointer<Float>
+    var normal2: UnsafeMutablePointer<Float>, r2: UnsafeMutablePointer<Float>
+    var output: UnsafeMutablePointer<Float>
+    /// Whether only [CLS] rows are computed.
+    var firstTokensOnly: Bool
+  }
+
+  /// Buffers that backward alone uses, shared by all layers.
+  struct Gradients {
+    /// `[T, H]` each: the gradient of a layer's output, of its middle, of its input.
+    var output: UnsafeMutablePointer<Float>, middle: UnsafeMutablePointer<Float>
+    var input: UnsafeMutablePointer<Float>
+    /// Gradients of the two dense outputs after dropout `[T, H]`, of the pre-activation `[T, F]`, of the context `[T, H]`.
+    var down: UnsafeMutablePointer<Float>, preactivation: UnsafeMutablePointer<Float>
+    var attention: UnsafeMutablePointer<Float>, context: UnsafeMutablePointer<Float>
+    /// Gradient of queries, keys and values `[T, 3H]`.
+    var projection: UnsafeMutablePointer<Float>
+  }
+
+  let configuration: BertConfiguration
+  let offsets: ParameterOffsets
+  let parameters: UnsafePointer<Float>
+  let pool: ThreadPool
+  let contract: BLASContract
+  let batch: PackedBatch
+  /// Every token, and the first token of every sequence.
+  let tokens: RowSet, firsts: RowSet
+  let hiddenDropout: Dropout?, attentionDropout: Dropout?
+  let attention: Attention
+
+  var embeddingNormal: UnsafeMutablePointer<Float>, embeddingR: UnsafeMutablePointer<Float>
+  var embedded: UnsafeMutablePointer<Float>
+  var layers: [Layer]
+  var gradients: Gradients?
+  /// Scratch of one thread, `scratchPitch` floats apart.
+  var scratch: UnsafeMutablePointer<Float>
+  var scratchPitch: Int
+
+  var hidden: Int { configuration.hiddenSize }
+  var inner: Int { configuration.intermediateSize }
+
+  /// Rows that `layer` computes.
+  func rows(_ layer: Layer) -> RowSet { layer.firstTokensOnly ? firsts : tokens }
+
+  func scratch(of thread: Int) -> UnsafeMutablePointer<Float> { scratch + thread * scratchPitch }
+
+  struct Settings {
+    var trains: Bool
+    /// Compute only [CLS] rows in the last layer.
+    var readsFirstTokensOnly: Bool
+    /// Layers to run.
+    var depth: Int
+    var dropout: (hidden: Dropout?, attention: Dropout?)
+  }
+
+  init(
+    _ engine: Engine, _ batch: PackedBatch, parameters: UnsafePointer<Float>, settings: Settings,
+    plan: inout Workspace.Plan
+  ) {
+    let c = engine.configuration
+    configuration = c
+    offsets = engine.offsets
+    self.parameters = parameters
+    pool = engine.pool
+    contract = engine.contract
+    self.batch = batch
+    let independent = contract.rowsAreIndependent
+    tokens = RowSet(tokensOf: batch, independent: independent, threads: pool.threads)
+    firsts = RowSet(firstTokensOf: batch, independent: independent, threads: pool.threads)
+    hiddenDropout = settings.dropout.hidden
+    attentionDropout = settings.dropout.attention
+    attention = Attention(
+      width: c.headWidth, scale: 1 / Float(c.headWidth).squareRoot(),
+      dropout: settings.dropout.attention)
+
+    let h = c.hiddenSize, f = c.intermediateSize, t = tokens.count
+    embeddingNormal = plan.take(t * h)
+    embeddingR = plan.take(t)
+    embedded = plan.take(t * h)
+    var input = embedded
+    layers = []
+    // Without backward, layers share their memory, and outputs alternate between two pieces.
+    var shared: Layer?
+    let outputs = settings.trains ? nil : (plan.take(t * h), plan.take(t * h))
+    for number in 0..<settings.depth {
+      let firstsOnly = settings.readsFirstTokensOnly && number == settings.depth - 1
+      let output = outputs.map { number % 2 == 0 ? $0.0 : $0.1 }
+      if var layer = shared, !firstsOnly {
+        layer.input = input
+        layer.queryInput = input
+        layer.output = output ?? layer.output
+        layers.append(layer)
+      } else {
+        let layer = Self.layer(
+          c, tokens: t, sequences: firsts.count, firstsOnly: firstsOnly, input: input,
+          output: output, plan: &plan)
+        layers.append(layer)
+        if !settings.trains { shared = layer }
+      }
+      input = layers[number].output
+    }
+    gradients = nil
+    if settings.trains {
+      gradients = Gradients(
+        output: plan.take(t * h), middle: plan.take(t * h), input: plan.take(t * h),
+        down: plan.take(t * h), preactivation: plan.take(t * f), attention: plan.take(t * h),
+        context: plan.take(t * h), projection: plan.take(t * 3 * h))
+    }
+    let tileRows = (tokens.tiles + firsts.tiles).map(\.count).max() ?? 0
+    let keys = batch.sequences.map(\.ids.count).max() ?? 0
+    scratchPitch = max(
+      tileRows * f + Dropout.room(for: h), Attention.scratch(keys: keys, width: c.headWidth),
+      WeightGradient.scratch(leaves: batch.leaves.count), 8 * h)
+    scratchPitch = (scratchPitch + 15) / 16 * 16
+    scratch = plan.take(scratchPitch * pool.threads)
+  }
+
+  private static func layer(
+    _ c: BertConfiguration, tokens t: Int, sequences: Int, firstsOnly: Bool,
+    input: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>?,
+    plan: inout Workspace.Plan
+  ) -> Layer {
+    let h = c.hiddenSize, n = c.headCount, r = firstsOnly ? sequences : t
+    let query = plan.take(firstsOnly ? r * h : t * 3 * h)
+    let keys = firstsOnly ? plan.take(t * 2 * h) : query + h
+    return Layer(
+      input: input, queryInput: firstsOnly ? plan.take(r * h) : input,
+      query: query, queryPitch: firstsOnly ? h : 3 * h,
+      key: keys, value: keys + h, keyPitch: firstsOnly ? 2 * h : 3 * h,
+      context: plan.take(r * h), maximum: plan.take(r * n), inverse: plan.take(r * n),
+      normal1: plan.take(r * h), r1: plan.take(r), middle: plan.take(r * h),
+      preactivation: plan.take(r * c.intermediateSize),
+      normal2: plan.take(r * h), r2: plan.take(r), output: output ?? plan.take(r * h),
+      firstTokensOnly: firstsOnly)
+  }
+
+  /// The attention of `head` in sequence `sequence` of `layer` (number `number`).
+  func work(_ layer: Layer, _ number: Int, sequence: Int, head: Int) -> Attention.Work {
+    let d = configuration.headWidth, start = batch.offsets[sequence]
+    let row = layer.firstTokensOnly ? sequence : start
+    let keys = batch.offsets[sequence + 1] - start
+    let n = configuration.headCount
+    return Attention.Work(
+      queries: layer.firstTokensOnly ? 1 : keys, keys: keys,
+      q: UnsafePointer(layer.query + row * layer.queryPitch + head * d), ldq: layer.queryPitch,
+      k: UnsafePointer(layer.key + start * layer.keyPitch + head * d),
+      v: UnsafePointer(layer.value + start * layer.keyPitch + head * d), ldk: layer.keyPitch,
+      context: layer.context + row * hidden + head * d, ldc: hidden,
+      maximum: layer.maximum + row * n + head, inverse: layer.inverse + row * n + head, stride: n,
+      head: head, example: firsts.examples[sequence],
+      purpose: RandomPurpose.attentionDropout.word(layer: number))
+  }
+}

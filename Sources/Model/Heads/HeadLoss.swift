@@ -1,0 +1,63 @@
+import Foundation
+
+/// The loss of one sequence's outputs, undivided, and its gradient.
+enum HeadLoss {
+  /// Writes `d = ∂loss/∂outputs` (`[C]`, unless nil) and returns the loss.
+  static func compute(
+    _ outputs: UnsafePointer<Float>, target: UnsafePointer<Float>, head: Head,
+    gradient d: UnsafeMutablePointer<Float>?
+  ) -> Double {
+    let c = head.outputs
+    switch head.loss {
+    case .softmax: return softmax(outputs, c, label: Int(target[0]), d)
+    case .sigmoid, .sigmoidClipped:
+      var loss = 0.0
+      for j in 0..<c {
+        loss += sigmoid(outputs[j], target[j], clipped: head.loss == .sigmoidClipped) { d?[j] = $0 }
+      }
+      return loss
+    case .squaredError:
+      var loss = 0.0
+      for j in 0..<c {
+        let error = outputs[j] - target[j]
+        loss += Double(error) * Double(error)
+        d?[j] = 2 * error
+      }
+      return loss
+    }
+  }
+
+  /// `log Σ exp(z) − z[label]`; the gradient is `softmax(z) − onehot`.
+  private static func softmax(
+    _ z: UnsafePointer<Float>, _ c: Int, label: Int, _ d: UnsafeMutablePointer<Float>?
+  ) -> Double {
+    precondition(label >= 0 && label < c, "label \(label) of \(c) classes")
+    var largest = z[0]
+    for j in 1..<max(c, 1) where z[j] > largest { largest = z[j] }
+    var sum = 0.0
+    for j in 0..<c { sum += Double(exponential(z[j] - largest)) }
+    if let d {
+      let inverse = Float(1 / sum)
+      for j in 0..<c { d[j] = exponential(z[j] - largest) * inverse - (j == label ? 1 : 0) }
+    }
+    return log(sum) - Double(z[label] - largest)
+  }
+
+  /// The largest and smallest logit that Keras's clip of the probability to [1e-7, 1 − 1e-7] lets through in float32.
+  ///
+  /// They differ because 1 − 1e-7 rounds to 0.99999988.
+  static let clip: (low: Float, high: Float) = (-16.118_095, 15.942_385)
+
+  /// `log(1 + exp z) − t z`; the gradient is `σ(z) − t`, or zero beyond the clip.
+  private static func sigmoid(
+    _ z: Float, _ t: Float, clipped: Bool, _ gradient: (Float) -> Void
+  ) -> Double {
+    let inside = !clipped || (z > clip.low && z < clip.high)
+    let x = inside ? z : Swift.min(Swift.max(z, clip.low), clip.high)
+    gradient(inside ? VectorMath.sigmoid(Lanes(repeating: z))[0] - t : 0)
+    return Double(Swift.max(x, 0)) - Double(t) * Double(x)
+      + log1p(Double(exponential(-Swift.abs(x))))
+  }
+
+  private static func exponential(_ x: Float) -> Float { VectorMath.exp(Lanes(repeating: x))[0] }
+}

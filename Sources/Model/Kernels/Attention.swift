@@ -1,0 +1,174 @@
+/// Scaled dot-product attention of one head over one sequence.
+///
+/// Scores exist for a tile of queries at a time; backward recomputes them from each query's maximum
+/// and inverse sum. Source: Vaswani et al., "Attention is all you need" (2017), section 3.2.1.
+struct Attention {
+  /// Head width `D`.
+  let width: Int
+  /// `1/√D`.
+  let scale: Float
+  let dropout: Dropout?
+
+  /// Queries whose scores exist at once; a multiple of 8 keeps dropout groups whole.
+  static let tile = 64
+
+  /// One head of one sequence: `queries` rows of `q`, `keys` rows of `k` and `v`.
+  struct Work {
+    var queries: Int
+    var keys: Int
+    var q: UnsafePointer<Float>, ldq: Int
+    var k: UnsafePointer<Float>, v: UnsafePointer<Float>, ldk: Int
+    /// The context rows `[queries, D]`.
+    var context: UnsafeMutablePointer<Float>, ldc: Int
+    /// For each query its largest score and the inverse of its sum of exponentials, `stride` apart.
+    var maximum: UnsafeMutablePointer<Float>, inverse: UnsafeMutablePointer<Float>, stride: Int
+    var head: Int
+    var example: UInt32
+    /// `RandomPurpose.attentionDropout.word(layer:)`.
+    var purpose: UInt32
+
+    /// Keys rounded up to whole lanes: the pitch of a score row.
+    var pitch: Int { (keys + 15) / 16 * 16 }
+  }
+
+  /// Floats of scratch that one call needs for sequences of up to `keys` tokens.
+  static func scratch(keys: Int, width: Int) -> Int {
+    let pitch = (keys + 15) / 16 * 16
+    return 2 * width * pitch + 3 * Dropout.room(for: tile * pitch)
+  }
+
+  /// Writes the context rows and what backward needs.
+  func forward(_ w: Work, scratch: UnsafeMutablePointer<Float>) {
+    let pitch = w.pitch
+    let keysT = scratch, scores = keysT + 2 * width * pitch
+    let mask = scores + Dropout.room(for: Self.tile * pitch)
+    MicroProduct.transpose(keysT, pitch, w.k, w.ldk, rows: w.keys, columns: width)
+    for start in stride(from: 0, to: w.queries, by: Self.tile) {
+      let rows = min(Self.tile, w.queries - start)
+      MicroProduct.multiply(
+        rows, pitch, width, w.q + start * w.ldq, w.ldq, 1, keysT, pitch, accumulate: false, scores,
+        pitch)
+      for row in 0..<rows {
+        let (maximum, inverse) = softmax(scores + row * pitch, keys: w.keys)
+        w.maximum[(start + row) * w.stride] = maximum
+        w.inverse[(start + row) * w.stride] = inverse
+      }
+      if let dropout {
+        fill(mask, dropout, w, start: start, rows: rows)
+        var i = 0
+        while i < rows * pitch {
+          scores.store(scores.lanes(i) * mask.lanes(i), at: i)
+          i += 16
+        }
+      }
+      MicroProduct.multiply(
+        rows, width, w.keys, scores, pitch, 1, w.v, w.ldk, accumulate: false,
+        w.context + start * w.ldc, w.ldc)
+    }
+  }
+
+  /// Turns a row of raw scores into probabilities in place; columns past `keys` become zero.
+  private func softmax(
+    _ row: UnsafeMutablePointer<Float>, keys: Int
+  ) -> (maximum: Float, inverse: Float) {
+    var largest = Lanes(repeating: -.infinity)
+    forLanes(keys) { i, n in
+      var v = row.lanes(i)
+      if n < 16 { for lane in n..<16 { v[lane] = -.infinity } }
+      largest = largest.replacing(with: v, where: v .> largest)
+    }
+    let maximum = largest.foldedMaximum() * scale
+    var sum = Lanes.zero
+    forLanes(keys) { i, n in
+      let e = exponential(row, i, n, maximum)
+      row.store(e, at: i)
+      sum += e
+    }
+    let inverse = 1 / sum.folded()
+    forLanes(keys) { i, _ in row.store(row.lanes(i) * inverse, at: i) }
+    return (maximum, inverse)
+  }
+
+  @inline(__always)
+  private func exponential(
+    _ row: UnsafeMutablePointer<Float>, _ i: Int, _ n: Int, _ maximum: Float
+  ) -> Lanes {
+    var e = VectorMath.exp(row.lanes(i) * scale - maximum)
+    if n < 16 { for lane in n..<16 { e[lane] = 0 } }
+    return e
+  }
+
+  private func fill(
+    _ mask: UnsafeMutablePointer<Float>, _ dropout: Dropout, _ w: Work, start: Int, rows: Int
+  ) {
+    dropout.fill(
+      mask, count: rows * w.pitch, base: UInt32(w.head) << 20 | UInt32(start * w.pitch / 8),
+      example: w.example, purpose: w.purpose)
+  }
+
+  /// Writes `dq`, `dk`, `dv` (row pitches `lddq`, `lddk`) from `dContext` (pitch `ldd`).
+  func backward(
+    _ w: Work, dContext: UnsafePointer<Float>, _ ldd: Int,
+    dq: UnsafeMutablePointer<Float>, _ lddq: Int,
+    dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>, _ lddk: Int,
+    scratch: UnsafeMutablePointer<Float>
+  ) {
+    let pitch = w.pitch
+    let keysT = scratch, valuesT = keysT + width * pitch
+    let probabilities = valuesT + width * pitch
+    let mask = probabilities + Dropout.room(for: Self.tile * pitch)
+    let gradient = mask + Dropout.room(for: Self.tile * pitch)
+    MicroProduct.transpose(keysT, pitch, w.k, w.ldk, rows: w.keys, columns: width)
+    MicroProduct.transpose(valuesT, pitch, w.v, w.ldk, rows: w.keys, columns: width)
+    for start in stride(from: 0, to: w.queries, by: Self.tile) {
+      let rows = min(Self.tile, w.queries - start)
+      let q = w.q + start * w.ldq, dc = dContext + start * ldd
+      MicroProduct.multiply(
+        rows, pitch, width, q, w.ldq, 1, keysT, pitch, accumulate: false, probabilities, pitch)
+      MicroProduct.multiply(
+        rows, pitch, width, dc, ldd, 1, valuesT, pitch, accumulate: false, gradient, pitch)
+      if let dropout { fill(mask, dropout, w, start: start, rows: rows) }
+      for row in 0..<rows {
+        scoreGradient(
+          w, query: start + row, probabilities + row * pitch, gradient + row * pitch,
+          dropout == nil ? nil : mask + row * pitch, dContext: dc + row * ldd)
+      }
+      let accumulate = start > 0
+      MicroProduct.multiply(
+        w.keys, width, rows, probabilities, 1, pitch, dc, ldd, accumulate: accumulate, dv, lddk)
+      MicroProduct.multiply(
+        rows, width, w.keys, gradient, pitch, 1, w.k, w.ldk, accumulate: false, dq + start * lddq,
+        lddq)
+      MicroProduct.multiply(
+        w.keys, width, rows, gradient, 1, pitch, q, w.ldq, accumulate: accumulate, dk, lddk)
+    }
+  }
+
+  /// For one query: `probabilities` from raw scores to dropped probabilities, `gradient` from the
+  /// gradient of those to the gradient of the raw scores.
+  ///
+  /// `dS = P (m dP′ − dO·O) / √D`, where `dO·O` is the row sum of `P m dP′`.
+  @inline(__always)
+  private func scoreGradient(
+    _ w: Work, query: Int, _ probabilities: UnsafeMutablePointer<Float>,
+    _ gradient: UnsafeMutablePointer<Float>, _ mask: UnsafeMutablePointer<Float>?,
+    dContext: UnsafePointer<Float>
+  ) {
+    var product = Lanes.zero
+    let context = w.context + query * w.ldc
+    forLanes(width) { i, n in product.addProduct(dContext.lanes(i, n), context.lanes(i, n)) }
+    let inner = product.folded()
+    let maximum = w.maximum[query * w.stride], inverse = w.inverse[query * w.stride]
+    forLanes(w.keys) { i, n in
+      let p = exponential(probabilities, i, n, maximum) * inverse
+      if let mask {
+        let m = mask.lanes(i)
+        gradient.store(p * (m * gradient.lanes(i) - inner) * scale, at: i)
+        probabilities.store(p * m, at: i)
+      } else {
+        gradient.store(p * (gradient.lanes(i) - inner) * scale, at: i)
+        probabilities.store(p, at: i)
+      }
+    }
+  }
+}
