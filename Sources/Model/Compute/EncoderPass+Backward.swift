@@ -84,7 +84,9 @@ extension EncoderPass {
     }
   }
 
-  /// Gradients of queries, keys and values. A [CLS]-only layer's query gradient lies behind its keys' and values'.
+  /// Gradients of queries, keys and values.
+  ///
+  /// A [CLS]-only layer's query gradient lies behind its keys' and values'.
   private func throughAttention(_ layer: Layer, _ number: Int, _ g: Gradients) {
     let heads = configuration.headCount, d = configuration.headWidth, h = hidden
     pool.run(batch.sequences.count * heads) { task, thread in

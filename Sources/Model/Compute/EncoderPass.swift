@@ -2,7 +2,9 @@
 ///
 /// `Forward` and `Backward` live in extensions that mirror each other.
 struct EncoderPass {
-  /// What a layer keeps for backward. `R` is the layer's row count: `T`, or `B` for a last layer of which only [CLS] is read.
+  /// What a layer keeps for backward.
+  ///
+  /// `R` is the layer's row count: `T`, or `B` for a last layer of which only [CLS] is read.
   struct Layer {
     /// Input `[T, H]`, and the rows of it that are queries `[R, H]` (the same memory when `R = T`).
     var input: UnsafeMutablePointer<Float>, queryInput: UnsafeMutablePointer<Float>
@@ -126,7 +128,7 @@ struct EncoderPass {
     let keys = batch.sequences.map(\.ids.count).max() ?? 0
     scratchPitch = max(
       tileRows * f + Dropout.room(for: h), Attention.scratch(keys: keys, width: c.headWidth),
-      WeightGradient.scratch(leaves: batch.leaves.count), 8 * h)
+      settings.trains ? WeightGradient.scratch(leaves: batch.leaves.count) : 0)
     scratchPitch = (scratchPitch + 15) / 16 * 16
     scratch = plan.take(scratchPitch * pool.threads)
   }

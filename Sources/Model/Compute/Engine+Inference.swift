@@ -45,7 +45,9 @@ extension Engine {
       infer(
         batch, parameters: parameters, depth: configuration.layerCount, readsFirstTokensOnly: true
       ) { encoder, headPass, last in
-        guard let headPass else { preconditionFailure("a pooled vector needs a head with a pooler") }
+        guard let headPass else {
+          preconditionFailure("a pooled vector needs a head with a pooler")
+        }
         let tiles = encoder.firsts.tiles
         pool.run(tiles.count) { tile, _ in headPass.pool(encoder, last, tiles[tile]) }
         return batch.sequences.indices.map { Self.copy(headPass.pooled, $0 * h, h) }
@@ -82,7 +84,9 @@ extension Engine {
     var start = 0
     while start < order.count {
       var end = start, tokens = 0
-      while end < order.count, end == start || tokens + sequences[order[end]].ids.count <= Self.inferenceTokens {
+      while end < order.count,
+        end == start || tokens + sequences[order[end]].ids.count <= Self.inferenceTokens
+      {
         tokens += sequences[order[end]].ids.count
         end += 1
       }

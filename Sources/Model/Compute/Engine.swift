@@ -47,11 +47,9 @@ package final class Engine {
   /// The result is the canonical binary tree over the batch's leaves; it does not depend on the
   /// number of threads or on `leavesAtOnce`.
   ///
-  /// - Parameters:
-  ///   - trainable: one flag for each of `table.parameters`; the gradient of a frozen tensor is left
-  ///     as it is and costs nothing.
-  ///   - leavesAtOnce: leaves computed together (a power of two); fewer need less memory.
-  ///   - closed: called with an offset when all of `gradient` from there on is final.
+  /// `trainable` holds one flag for each of `table.parameters`: the gradient of a frozen tensor is left
+  /// as it is and costs nothing. `leavesAtOnce` (a power of two) leaves are computed together: fewer
+  /// need less memory. `closed` is called with an offset when all of `gradient` from there on is final.
   package func gradient(
     of batch: PackedBatch, parameters: Arena, into gradient: Arena, randomness: Randomness?,
     trainable: [Bool]? = nil, leavesAtOnce: Int? = nil, closed: (Int) -> Void = { _ in }
@@ -207,6 +205,7 @@ package final class Engine {
 extension PackedBatch {
   /// The batch of some of its leaves.
   func leaves(_ range: Range<Int>) -> PackedBatch {
-    range.count == leaves.count ? self : PackedBatch(leaves: range.map { Array(sequences[leaves[$0]]) })
+    range.count == leaves.count
+      ? self : PackedBatch(leaves: range.map { Array(sequences[leaves[$0]]) })
   }
 }

@@ -9,10 +9,9 @@ enum LeafFold {
 
   /// Folds `leaves` contributions.
   ///
-  /// - Parameters:
-  ///   - foldsDirectly: whether this odd leaf may be added onto its left neighbour by `produce` itself.
-  ///   - produce: writes leaf `leaf` into partial sum `slot` (0 is the destination), or adds it there.
-  ///   - merge: adds partial sum `from` onto partial sum `into`.
+  /// `produce` writes leaf `leaf` into partial sum `slot` (0 is the destination), or adds it there when
+  /// `foldsDirectly` allows that for an odd leaf and its left neighbour. `merge` adds partial sum `from`
+  /// onto partial sum `into`.
   @inline(__always)
   static func run(
     leaves: Int, foldsDirectly: (_ leaf: Int) -> Bool,

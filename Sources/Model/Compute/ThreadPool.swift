@@ -1,7 +1,9 @@
 import Foundation
 import Synchronization
 
-/// The process's compute threads. Work is a number of tiles that any thread may take; what a tile
+/// The process's compute threads.
+///
+/// Work is a number of tiles that any thread may take; what a tile
 /// computes never depends on which thread took it or on how many threads there are.
 ///
 /// Only one thread at a time may call `run`. A tile must not call `run` itself.
@@ -36,8 +38,9 @@ package final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  /// Calls `body(tile, thread)` once for every tile in `0..<count`, on all threads, and returns when
-  /// all are done. `thread` is below `threads`: use it to pick scratch memory, never to pick work.
+  /// Calls `body(tile, thread)` once for every tile in `0..<count` and returns when all are done.
+  ///
+  /// `thread` is below `threads`: use it to pick scratch memory, never to pick work.
   package func run(_ count: Int, _ body: (_ tile: Int, _ thread: Int) -> Void) {
     precondition(count >= 0 && UInt64(count) <= Self.indexMask, "a job of \(count) tiles")
     if threads == 1 || count <= 1 {
@@ -66,7 +69,9 @@ package final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  /// Ends the workers. The pool must not be used afterwards.
+  /// Ends the workers.
+  ///
+  /// The pool must not be used afterwards.
   package func stop() {
     stopped.store(true, ordering: .sequentiallyConsistent)
     condition.lock()

@@ -13,7 +13,9 @@ struct WeightGradient {
   static let blockRows = 192, blockColumns = 768
 
   /// Floats of scratch for one block and `leaves` leaves.
-  static func scratch(leaves: Int) -> Int { LeafFold.slots(leaves: leaves) * blockRows * blockColumns }
+  static func scratch(leaves: Int) -> Int {
+    LeafFold.slots(leaves: leaves) * blockRows * blockColumns
+  }
 
   /// The blocks of this weight.
   var blocks: [(outputs: Range<Int>, inputs: Range<Int>)] {

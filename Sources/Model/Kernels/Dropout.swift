@@ -28,10 +28,9 @@ package struct Dropout: Sendable {
 
   /// Fills `multipliers` with 0 or `scale` for `count` elements, rounded up to a whole group of 128.
   ///
-  /// - Parameters:
-  ///   - base: the first counter word of the first group: the place in the example, in blocks of eight elements.
-  ///   - example: the example's number in its data set.
-  ///   - purpose: which dropout, with its layer (`RandomPurpose.word`).
+  /// `base` is the first counter word of the first group: the place in the example, in blocks of eight
+  /// elements. `example` is the example's number in its data set, `purpose` says which dropout, with
+  /// its layer (`RandomPurpose.word`).
   package func fill(
     _ multipliers: UnsafeMutablePointer<Float>, count: Int, base: UInt32, example: UInt32,
     purpose: UInt32
@@ -93,6 +92,8 @@ package struct Dropout: Sendable {
     let odd = (pairs &>> 32) &* factor
     let high = (even &>> 32) | (odd & ~lowWord)
     let low = (even & lowWord) | (odd &<< 32)
-    return (unsafeBitCast(high, to: SIMD16<UInt32>.self), unsafeBitCast(low, to: SIMD16<UInt32>.self))
+    return (
+      unsafeBitCast(high, to: SIMD16<UInt32>.self), unsafeBitCast(low, to: SIMD16<UInt32>.self)
+    )
   }
 }

@@ -10,7 +10,7 @@ enum TensorMeaning: Equatable {
 }
 
 /// The names of BERT's tensors in Hugging Face files (canonical) and TensorFlow checkpoints.
-enum TensorNames {
+package enum TensorNames {
   /// Both names of each tensor outside the layers, and whether TensorFlow stores it transposed.
   private static let outside: [(canonical: String, tensorFlow: String, transposed: Bool)] =
     ["word", "position", "token_type"].map {
@@ -63,7 +63,7 @@ enum TensorNames {
   private static let insideFromTensorFlow = lookup(inside, toTensorFlow: false)
 
   /// The TensorFlow name of a canonical tensor, or nil when no BERT has it.
-  static func tensorFlow(canonical name: String) -> (name: String, transposed: Bool)? {
+  package static func tensorFlow(canonical name: String) -> (name: String, transposed: Bool)? {
     if let target = outsideToTensorFlow[name] { return target }
     guard let (layer, rest) = layer(of: name, after: "bert.encoder.layer.", separator: "."),
       let target = insideToTensorFlow[rest]
