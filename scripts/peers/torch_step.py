@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""The PyTorch peer of `lockstep bench`: fine-tuning steps of a BERT classifier on random tokens, one JSON line a step.
+
+A step is forward, backward and fused AdamW in float32 with dropout 0.1, on a batch padded to its longest sequence, as
+transformers users run it. `seconds` is the whole step; `tokens` counts real tokens, padding left out.
+"""
+import argparse
+import json
+import os
+import resource
+import time
+
+from shapes import LABELS, MODELS, VOCABULARY, gigaflops, sequence_lengths
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--model", choices=MODELS, default="base")
+    p.add_argument("--batch", type=int, default=24)
+    p.add_argument("--length", type=int, default=128)
+    p.add_argument("--lengths", choices=["fixed", "uniform"], default="fixed")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--steps", type=int, default=5)
+    p.add_argument("--warmup", type=int, default=2)
+    a = p.parse_args()
+    # Before torch is imported: its libraries read them then.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(a.threads)
+    import torch
+    import transformers
+
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(1)
+    shape = MODELS[a.model]
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(
+        vocab_size=VOCABULARY, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, intermediate_size=shape.intermediate, num_labels=LABELS)).train()
+    matrices = [q for q in model.parameters() if q.ndim > 1]
+    vectors = [q for q in model.parameters() if q.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}], lr=2e-5, fused=True)
+
+    lengths = sequence_lengths(a.lengths, a.batch, a.length)
+    longest = max(lengths)
+    ids = torch.randint(1, VOCABULARY, (a.batch, longest))
+    mask = torch.zeros(a.batch, longest, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        mask[row, :length] = 1
+        ids[row, length:] = 0
+    labels = torch.randint(0, LABELS, (a.batch,))
+
+    for step in range(-a.warmup, a.steps):
+        start = time.perf_counter()
+        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        forward = time.perf_counter()
+        loss.backward()
+        backward = time.perf_counter()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        end = time.perf_counter()
+        if step >= 0:
+            print(json.dumps({
+                "program": f"torch {torch.__version__}", "step": step, "seconds": end - start,
+                "forward": forward - start, "backward": backward - forward, "optimizer": end - backward,
+                "tokens": sum(lengths), "gflops": gigaflops(shape, lengths) / (end - start),
+                "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "loss": float(loss.detach())}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
