@@ -1,5 +1,5 @@
 /// CRC-32C (Castagnoli; reflected polynomial 0x82F63B78), the checksum of TensorFlow checkpoints.
-struct CRC32C {
+package struct CRC32C {
   /// Sixteen tables of 256: table k advances a byte by k further zero bytes, so that sixteen bytes
   /// are folded by sixteen independent loads ("slicing", Kounavis and Berry, 2005).
   private static let tables: [UInt32] = {
@@ -20,16 +20,16 @@ struct CRC32C {
 
   private var state: UInt32 = .max
 
-  init() {}
+  package init() {}
 
   /// The checksum of all bytes seen.
-  var value: UInt32 { ~state }
+  package var value: UInt32 { ~state }
 
   /// The form in which files store it: rotated by 15 bits and shifted by a constant, because a
   /// checksum of data that holds its own checksum is weak (leveldb, crc32c.h).
-  var masked: UInt32 { (value >> 15 | value << 17) &+ 0xA282_EAD8 }
+  package var masked: UInt32 { (value >> 15 | value << 17) &+ 0xA282_EAD8 }
 
-  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress else { return }
     var crc = state
     Self.tables.withUnsafeBufferPointer { table in
@@ -58,13 +58,13 @@ struct CRC32C {
     state = crc
   }
 
-  mutating func update(_ bytes: some Collection<UInt8>) {
+  package mutating func update(_ bytes: some Collection<UInt8>) {
     let used: Void? = bytes.withContiguousStorageIfAvailable { update(UnsafeRawBufferPointer($0)) }
     if used == nil { Array(bytes).withUnsafeBytes { update($0) } }
   }
 
   /// The masked checksum of `bytes`.
-  static func masked(_ bytes: some Collection<UInt8>) -> UInt32 {
+  package static func masked(_ bytes: some Collection<UInt8>) -> UInt32 {
     var crc = CRC32C()
     crc.update(bytes)
     return crc.masked

@@ -2,19 +2,24 @@
 ///
 /// The layout is leveldb's (doc/table_format.md): data blocks of prefix-compressed entries, an empty metaindex block,
 /// an index block of separators and block places, and a footer. Every block carries a CRC-32C.
-enum CheckpointTable {
+package enum CheckpointTable {
   static let magic: UInt64 = 0xDB47_7524_8B80_FB57
   static let footerSize = 48
   /// The type byte and the checksum behind every block.
   static let trailerSize = 5
 
-  struct Entry: Equatable {
-    var key: [UInt8]
-    var value: [UInt8]
+  package struct Entry: Equatable {
+    package var key: [UInt8]
+    package var value: [UInt8]
+
+    package init(key: [UInt8], value: [UInt8]) {
+      self.key = key
+      self.value = value
+    }
   }
 
   /// All entries of the table in `bytes`, in key order, each block's checksum verified.
-  static func read(_ bytes: [UInt8], file: String) throws -> [Entry] {
+  package static func read(_ bytes: [UInt8], file: String) throws -> [Entry] {
     guard bytes.count >= footerSize else {
       throw WeightsError(
         .truncated, file,

@@ -28,8 +28,9 @@ package struct ModelFolder: Sendable {
   /// The path of the weights, as errors name it.
   package var location: String { source.location }
 
-  /// Opens a folder, a checkpoint's prefix or any of its files, or a safetensors file with its
-  /// configuration beside it. Nothing is loaded, but everything the files claim is checked, and the
+  /// Opens a folder, a checkpoint's prefix or any of its files, or a safetensors file.
+  ///
+  /// The configuration lies beside the weights. Nothing is loaded, but everything the files claim is checked, and the
   /// encoder's tensors must have the shapes of the configuration.
   package static func open(_ url: URL, dialect: Dialect) throws -> ModelFolder {
     let model = try ModelFolder(WeightsLocation(url), dialect: dialect)

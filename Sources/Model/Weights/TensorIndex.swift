@@ -18,6 +18,7 @@ struct TensorIndex: Sendable {
   private(set) var unknown: [TensorDescription] = []
 
   init(_ source: any TensorSource, format: ModelFolder.Format) throws {
+    let names = Set(source.tensors.map(\.name))
     for tensor in source.tensors {
       let meaning =
         format == .tensorFlow
@@ -25,6 +26,11 @@ struct TensorIndex: Sendable {
         : TensorNames.meaning(huggingFace: tensor.name)
       switch meaning {
       case .optimizerState: optimizerState.append(tensor)
+      // Some writers keep the bias of masked-language predictions under the decoder's name alone.
+      case .derived
+      where tensor.name == "cls.predictions.decoder.bias" && !names.contains("cls.predictions.bias"):
+        model["cls.predictions.bias"] = Place(tensor: tensor, transposed: false)
+        order.append("cls.predictions.bias")
       case .derived: derived.append(tensor)
       case .unknown: unknown.append(tensor)
       case .model(let name, let transposed):

@@ -114,7 +114,9 @@ package enum TensorNames {
       ? .unknown : .model(canonical: name, transposed: false)
   }
 
-  /// The number of the layer in `name` and what follows it. Only plain decimal numbers count, so
+  /// The number of the layer in `name` and what follows it.
+  ///
+  /// Only plain decimal numbers count, so
   /// that a name survives the way there and back.
   static func layer(
     of name: String, after prefix: String, separator: Character

@@ -113,9 +113,10 @@ enum Finiteness {
 enum Transposition {
   /// Writes a run of the row-major matrix `[rows, columns]`, from flat index `start` on, to its
   /// places in the transposed `destination` `[columns, rows]`.
-  static func scatter(
-    _ run: UnsafeBufferPointer<Float>, from start: Int, rows: Int, columns: Int,
-    to destination: UnsafeMutableBufferPointer<Float>
+  @inline(__always)
+  static func scatter<Element>(
+    _ run: UnsafeBufferPointer<Element>, from start: Int, rows: Int, columns: Int,
+    to destination: UnsafeMutableBufferPointer<Element>
   ) {
     precondition(
       destination.count == rows * columns && start + run.count <= rows * columns,
