@@ -93,7 +93,7 @@ extension TokenizerScanner {
     var start = 0
     while start < cells.count {
       var end = start
-      while end < cells.count, UnicodeDecomposition.isReorderable(cells[end].scalar) { end += 1 }
+      while end < cells.count, rules.isReorderable(cells[end].scalar) { end += 1 }
       if end > start + 1 {
         let sources = cells[start..<end].filter(\.isFirst).map(\.source)
         // Swift's sort is stable.

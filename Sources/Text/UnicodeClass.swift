@@ -47,9 +47,18 @@ enum UnicodeRules: Sendable {
 
   /// The scalar's canonical decomposition, as far as the dialect's tables know it.
   func decompose(_ scalar: Unicode.Scalar) -> [Unicode.Scalar] {
-    // The Rust library decomposes by the tables of Unicode 12.
-    if self == .huggingface, let age = scalar.properties.age, age.major > 12 { return [scalar] }
-    return UnicodeDecomposition.scalars(of: scalar)
+    isTooNew(scalar) ? [scalar] : UnicodeDecomposition.scalars(of: scalar)
+  }
+
+  /// Whether the order of the scalar among its neighbours may have to change.
+  func isReorderable(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.properties.canonicalCombiningClass != .notReordered && !isTooNew(scalar)
+  }
+
+  /// The Rust library normalises by the tables of Unicode 9.
+  private func isTooNew(_ scalar: Unicode.Scalar) -> Bool {
+    guard self == .huggingface, let age = scalar.properties.age else { return false }
+    return age.major > 9
   }
 
   /// Lower-cases a scalar and strips its accents: Google lower-cases first, Hugging Face last.
@@ -90,7 +99,8 @@ enum UnicodeRules: Sendable {
   {
     switch scalar.value {
     case 0x166D, 0x111C9: return .punctuation  // Po then; So and Mn now
-    case 0x1734: return .mark  // Mn then; Mc now
+    case 0x1734, 0x1171E: return .mark  // Mn then; Mc now
+    case 0x1885, 0x1886, 0xA9BD: return .other  // Lo, Lo and Mc then; Mn now
     default: break
     }
     if category == .privateUse { return nil }

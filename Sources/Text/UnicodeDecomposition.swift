@@ -1,6 +1,6 @@
 import Foundation
 
-/// Canonical decomposition (NFD) of single scalars, and the canonical order of marks.
+/// Canonical decomposition (NFD) of single scalars, without the order of marks.
 ///
 /// The Unicode Standard, sections 3.11 and 3.12.
 enum UnicodeDecomposition {
@@ -9,6 +9,11 @@ enum UnicodeDecomposition {
     let value = scalar.value
     if hangul.contains(value) { return jamo(of: value) }
     return table[value] ?? [scalar]
+  }
+
+  /// Whether the scalar's decomposition is something else than itself.
+  static func exists(for scalar: Unicode.Scalar) -> Bool {
+    hangul.contains(scalar.value) || table[scalar.value] != nil
   }
 
   /// The precomposed Hangul syllables, whose decomposition is arithmetic.
@@ -44,9 +49,4 @@ enum UnicodeDecomposition {
     }
     return table
   }()
-
-  /// Whether the order of the scalar among its neighbours may have to change.
-  static func isReorderable(_ scalar: Unicode.Scalar) -> Bool {
-    scalar.properties.canonicalCombiningClass != .notReordered
-  }
 }

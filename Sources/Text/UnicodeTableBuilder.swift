@@ -25,14 +25,12 @@ struct UnicodeTableBuilder {
     case .space: return .init(.space)
     case .ideograph, .punctuation, .mark, .other: break
     }
-    guard uncased, value < 0x80 || Self.mayChange(scalar) else {
-      return switch type {
-      case .ideograph: .init(.ideograph)
-      case .punctuation: .init(.punctuation)
-      default: .init(.letter)
-      }
+    if uncased, type == .mark || mayChange(scalar) { return uncasedEntry(scalar, type) }
+    return switch type {
+    case .ideograph: .init(.ideograph)
+    case .punctuation: .init(.punctuation)
+    default: .init(.letter)
     }
-    return uncasedEntry(scalar, type)
   }
 
   private mutating func uncasedEntry(
@@ -43,7 +41,7 @@ struct UnicodeTableBuilder {
     if scalar == "\u{03A3}", rules == .google { return .init(.irregular) }
     let parts = rules.normalize(scalar)
     guard let first = parts.first else { return .init(.mark) }
-    if parts.contains(where: UnicodeDecomposition.isReorderable) { return .init(.irregular) }
+    if parts.contains(where: rules.isReorderable) { return .init(.irregular) }
     if rules == .google, beginsWithMark(scalar) { return .init(.irregular) }
     if parts.count == 1 {
       let kind: UnicodeTable.Kind =
@@ -63,12 +61,14 @@ struct UnicodeTableBuilder {
     rules.decompose(scalar).first.map { rules.classify($0) == .mark } ?? false
   }
 
-  /// Whether lower-casing or decomposition could touch the scalar: not for the large blocks that
-  /// have neither.
-  private static func mayChange(_ scalar: Unicode.Scalar) -> Bool {
+  /// Whether the uncased dialects do more with the scalar than its class says.
+  private func mayChange(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
-    case 0x3400...0x9FFF, 0x20000...0x2F7FF, 0x2FA20...0x3FFFF: false
-    default: true
+    // Large blocks without case, decomposition and order, which need not be looked up.
+    case 0x3400...0x9FFF, 0xE000...0xF8FF, 0x20000...0x2F7FF, 0x30000...0x10FFFF: false
+    default:
+      scalar.properties.changesWhenLowercased || UnicodeDecomposition.exists(for: scalar)
+        || rules.isReorderable(scalar)
     }
   }
 }

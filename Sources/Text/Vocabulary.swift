@@ -55,7 +55,7 @@ package struct Vocabulary: Sendable {
 
   /// Compares the number of entries with the rows of the model's word table.
   ///
-  /// - Returns: A warning if rows are left over, as models padded for speed have; otherwise nothing.
+  /// - Returns: A warning if rows are left over, as in models padded for speed; otherwise nothing.
   /// - Throws: `VocabularyError` if there are more entries than rows.
   package func check(modelVocabularySize: Int) throws -> [String] {
     guard count <= modelVocabularySize else {
@@ -90,7 +90,8 @@ package struct VocabularyLines: Sendable {
 
   /// Splits and decodes `bytes`.
   ///
-  /// - Throws: `VocabularyError` at the first line that is not UTF-8 or is too long, or if the file is empty or too large.
+  /// - Throws: `VocabularyError` at the first line that is not UTF-8 or is too long, or if the
+  ///   file is empty or too large.
   package init(bytes: [UInt8], name: String) throws {
     guard bytes.count <= Self.largestFile else {
       throw VocabularyError(
