@@ -1,7 +1,7 @@
 /// Comma-separated values of RFC 4180.
 ///
-/// A field that begins with a quote ends at the next quote that is not doubled, and may hold commas
-/// and line breaks; line breaks inside it are kept as they are. Spaces belong to the field.
+/// A field that begins with a quote ends at the next quote that is not doubled, and may hold commas and line breaks; line breaks inside it
+/// are kept as they are. Spaces belong to the field.
 struct CSVFields: FieldReader {
   private var offset: Int
   private var line = 1

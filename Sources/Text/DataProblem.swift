@@ -68,8 +68,7 @@ extension DataProblem: CustomStringConvertible {
   }
 }
 
-/// All that is wrong with the data, thrown once: the first problems in full, and how many there
-/// are.
+/// All that is wrong with the data, thrown once: the first problems in full, and how many there are.
 package struct DataErrors: Error, Equatable, CustomStringConvertible {
   /// The first problems, in the order of the file, at most `DataProblemCollector.shown`.
   package let problems: [DataProblem]

@@ -1,8 +1,7 @@
 /// The candidate that `name` was probably meant to be, or nil if none is near.
 ///
-/// Case, underscores, hyphens and spaces do not count, so `learning_rate` finds `learningRate`;
-/// otherwise at most one edit in three letters is forgiven. The first of equally near candidates
-/// wins.
+/// Case, underscores, hyphens and spaces do not count, so `learning_rate` finds `learningRate`; otherwise at most one edit in three
+/// letters is forgiven. The first of equally near candidates wins.
 package func suggestion(for name: String, among candidates: some Sequence<String>) -> String? {
   let wanted = letters(of: name)
   var best: (distance: Int, name: String)?

@@ -1,7 +1,6 @@
 /// Reads the requested keys of a file of JSON objects, one a line.
 ///
-/// Strings are unescaped; numbers and booleans are taken as they are written, so no digit is lost;
-/// null counts as absent.
+/// Strings are unescaped; numbers and booleans are taken as they are written, so no digit is lost; null counts as absent.
 struct JSONLReader {
   private let source: RowSource
   private var lines: LineScanner

@@ -26,8 +26,7 @@ struct JSONMembers {
 
 /// A strict scanner (RFC 8259) for one object of a line of known UTF-8.
 ///
-/// Foundation's parser would do for the values, but it tells neither the byte of an error nor a
-/// repeated key, and rounds long numbers.
+/// Foundation's parser would do for the values, but it tells neither the byte of an error nor a repeated key, and rounds long numbers.
 struct JSONObjectScanner: ~Escapable {
   private let bytes: Span<UInt8>
   private let end: Int

@@ -4,8 +4,7 @@ import Foundation
 package struct Row: Sendable, Equatable {
   /// The physical line of the file that the row starts in, counted from 1.
   package let line: Int
-  /// One value for each requested column, in the order of the request; nil if it is optional and
-  /// absent.
+  /// One value for each requested column, in the order of the request; nil if it is optional and absent.
   package let values: [String?]
 
   package init(line: Int, values: [String?]) {
@@ -16,10 +15,9 @@ package struct Row: Sendable, Equatable {
 
 /// The rows of a TSV, CSV or JSONL file, all of them checked.
 ///
-/// Text is UTF-8, strictly; a byte order mark at the start is dropped; lines end at byte 0x0A, with
-/// or without a carriage return before it; NUL is refused, other control characters stay as they
-/// are. Blank lines at the end of a file are no rows. Elsewhere a blank line is an error, but for
-/// TSV and CSV files of one column, where it is an empty value.
+/// Text is UTF-8, strictly; a byte order mark at the start is dropped; lines end at byte 0x0A, with or without a carriage return before it;
+/// NUL is refused, other control characters stay as they are. Blank lines at the end of a file are no rows. Elsewhere a blank line is an
+/// error, but for TSV and CSV files of one column, where it is an empty value.
 package struct RowFile: Sendable {
   /// The file as the user named it.
   package let file: String
@@ -34,8 +32,7 @@ package struct RowFile: Sendable {
   /// A row longer than this is nearly always a lost line break: 1 MiB.
   package static let defaultRowLimit = 1 << 20
 
-  /// Reads `columns` of all rows of the file at `url`; its name tells the format if `format` is
-  /// nil.
+  /// Reads `columns` of all rows of the file at `url`; its name tells the format if `format` is nil.
   ///
   /// The file is mapped, not copied, while it is read. Throws all problems of the file together.
   package static func read(
@@ -103,8 +100,7 @@ package struct RowFile: Sendable {
 }
 
 extension RowSource {
-  /// What can be said of a file before its first row: it is empty, or no text of the right kind at
-  /// all.
+  /// What can be said of a file before its first row: it is empty, or no text of the right kind at all.
   fileprivate func problemOfWholeFile(_ bytes: Span<UInt8>) -> DataProblem? {
     func problem(_ rule: String, _ remedy: String) -> DataProblem {
       DataProblem(file: file, rule: rule, remedy: remedy)

@@ -4,8 +4,7 @@ import Foundation
 package enum RowFormat: String, Sendable, Codable, CaseIterable {
   /// One row a line, fields separated by one tab; quotes are letters like any other.
   case tsv
-  /// RFC 4180: fields separated by commas; a quoted field may hold commas, doubled quotes, line
-  /// breaks.
+  /// RFC 4180: fields separated by commas; a quoted field may hold commas, doubled quotes, line breaks.
   case csv
   /// One JSON object a line.
   case jsonl

@@ -4,15 +4,13 @@ import Foundation
 struct TextLine {
   /// Counted from 1.
   let number: Int
-  /// Byte offsets in the file; neither the line feed nor one carriage return before it belongs to
-  /// it.
+  /// Byte offsets in the file; neither the line feed nor one carriage return before it belongs to it.
   let range: Range<Int>
 }
 
 /// Walks a file line by line; a line ends at byte 0x0A and nowhere else.
 ///
-/// U+2028, U+0085 and a carriage return alone are text: editors and Python's `splitlines` break
-/// lines there, and line numbers then disagree.
+/// U+2028, U+0085 and a carriage return alone are text: editors and Python's `splitlines` break lines there, and line numbers then disagree.
 struct LineScanner {
   private(set) var offset: Int
   private(set) var number = 0
@@ -72,8 +70,7 @@ struct RowSource {
   /// The longest row that is accepted, in bytes.
   let rowLimit: Int
 
-  /// What forbids the bytes of a row, whatever the format: its length, a NUL, bytes that are not
-  /// UTF-8.
+  /// What forbids the bytes of a row, whatever the format: its length, a NUL, bytes that are not UTF-8.
   ///
   /// Other control characters are let through: the tokenizers say what becomes of them.
   func problem(in range: Range<Int>, line: Int, of bytes: Span<UInt8>) -> DataProblem? {

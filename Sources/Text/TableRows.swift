@@ -28,8 +28,7 @@ struct TableReader<Fields: FieldReader> {
       next = row
     }
     var rows: [Row] = []
-    // The share of the first row in the file; a poor guess costs a reallocation or some unused
-    // memory.
+    // The share of the first row in the file; a poor guess costs a reallocation or some unused memory.
     rows.reserveCapacity(min(bytes.count / max(32, next.range.count + 1), 1 << 20))
     var blankLines: [Int] = []
     var row: FieldRow? = next
@@ -63,8 +62,7 @@ struct TableReader<Fields: FieldReader> {
         remedy: "add rows"))
   }
 
-  /// What becomes of blank lines that are followed by a row: values in a file of one column,
-  /// problems in others.
+  /// What becomes of blank lines that are followed by a row: values in a file of one column, problems in others.
   private mutating func settle(
     _ blankLines: inout [Int], width: Int, columns: Int, into rows: inout [Row]
   ) {
