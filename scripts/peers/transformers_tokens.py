@@ -12,7 +12,7 @@ with open(lines, encoding="utf-8", newline="\n") as file:
     texts = [line.rstrip("\n") for line in file]
 with open(tokens, encoding="utf-8") as file:
     ours = [json.loads(line)["ids"] for line in file]
-if len(ours) != len(texts):
+if not texts or len(ours) != len(texts):
     sys.exit(f"{lines}: {len(texts)} lines gave {len(ours)}")
 for number, (text, ids) in enumerate(zip(texts, ours), 1):
     theirs = peer.encode(text).ids

@@ -16,7 +16,7 @@ def compare(program, model, inputs, outputs, forward):
     import numpy
 
     inputs, outputs = read(inputs), read(outputs)
-    if len(inputs) != len(outputs):
+    if not inputs or len(inputs) != len(outputs):
         sys.exit(f"{model}: {len(inputs)} inputs gave {len(outputs)} lines")
     worst = 0.0
     for item, output in zip(inputs, outputs):
