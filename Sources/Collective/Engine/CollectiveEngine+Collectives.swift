@@ -1,0 +1,151 @@
+/// How sums are exchanged.
+///
+/// The tree and the direct exchange give the same bits.
+package enum Exchange: String, Sendable, Codable, CaseIterable {
+  /// The tree where the number of ranks is a power of two, else the direct exchange.
+  case automatic
+  case tree
+  case direct
+}
+
+/// The collectives.
+///
+/// All ranks call them in the same order; memory belongs to the engine until `wait` returns.
+extension CollectiveEngine {
+  /// Sums over the leaves in the canonical order; every rank gets the sum.
+  ///
+  /// `contributions`: one vector of `plan.count` floats for each of this rank's subtrees, in leaf order. The
+  /// sum is in the first afterwards; the others are unchanged.
+  package func allReduce(
+    _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
+    exchange: Exchange = .automatic, wire: WireFormat = .float32
+  ) throws(CommunicationError) -> Operation {
+    try reduce(
+      .allReduce, contributions, plan: plan, ownership: ownership, exchange: exchange, wire: wire)
+  }
+
+  /// Sums over the leaves in the canonical order; each rank gets the slices it owns in `plan`.
+  ///
+  /// The sums are in the first contribution, in place; what lies outside of this rank's slices is undefined afterwards.
+  package func reduceScatter(
+    _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
+    exchange: Exchange = .automatic, wire: WireFormat = .float32
+  ) throws(CommunicationError) -> Operation {
+    try reduce(
+      .reduceScatter, contributions, plan: plan, ownership: ownership, exchange: exchange,
+      wire: wire)
+  }
+
+  private func reduce(
+    _ kind: OperationKind, _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan,
+    ownership: LeafOwnership, exchange: Exchange, wire: WireFormat
+  ) throws(CommunicationError) -> Operation {
+    checkRanks(plan)
+    precondition(ownership.ranks == size, "leaves of \(ownership.ranks) ranks on \(size)")
+    let subtrees = ownership.subtrees(of: rank).count
+    precondition(
+      contributions.count == subtrees,
+      "\(contributions.count) contributions for \(subtrees) subtrees")
+    let usesTree = try usesTree(exchange, wire: wire)
+    let pattern: any Pattern =
+      usesTree
+      ? TreePattern(
+        data: contributions[0], plan: plan, rank: rank, reduces: true, gathers: kind == .allReduce)
+      : DirectPattern(
+        contributions: contributions, plan: plan, ownership: ownership, rank: rank, wire: wire,
+        gathers: kind == .allReduce)
+    return submit(
+      kind, bytes: 4 * plan.count,
+      digest: digest(plan, usesTree: usesTree, wire: wire, leaves: ownership.leaves),
+      pattern: pattern)
+  }
+
+  /// Every rank gets every slice of `plan` from its owner.
+  ///
+  /// `values`: `plan.count` floats, in place.
+  package func allGather(
+    _ values: UnsafeMutablePointer<Float>, plan: SlicePlan, exchange: Exchange = .automatic
+  ) throws(CommunicationError) -> Operation {
+    checkRanks(plan)
+    let usesTree = try usesTree(exchange, wire: .float32)
+    let pattern: any Pattern =
+      usesTree
+      ? TreePattern(data: values, plan: plan, rank: rank, reduces: false, gathers: true)
+      : DirectPattern(
+        contributions: [values], plan: plan, ownership: nil, rank: rank, wire: .float32,
+        gathers: true)
+    return submit(
+      .allGather, bytes: 4 * plan.count,
+      digest: digest(plan, usesTree: usesTree, wire: .float32, leaves: 0), pattern: pattern)
+  }
+
+  /// Copies the root's bytes to every rank.
+  ///
+  /// `bytes` has the same count on all.
+  package func broadcast(
+    _ bytes: UnsafeMutableRawBufferPointer, from root: Int = 0,
+    segmentBytes: Int = SlicePlan.defaultSegmentBytes
+  ) throws(CommunicationError) -> Operation {
+    precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
+    let pattern = BroadcastPattern(
+      bytes: bytes, root: root, rank: rank, ranks: size, segmentBytes: segmentBytes)
+    guard pattern.segments <= Tag.segmentLimit else {
+      throw .tooManySegments(pattern.segments, limit: Tag.segmentLimit)
+    }
+    return submit(
+      .broadcast, bytes: bytes.count, digest: UInt64(segmentBytes) << 20 | UInt64(root),
+      pattern: pattern)
+  }
+
+  /// Every rank's byte string to the root, of any lengths.
+  package func gather(_ blob: [UInt8], to root: Int = 0) -> BlobOperation {
+    precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
+    let exchange = BlobExchange(blob, rank: rank, ranks: size, root: root)
+    let operation = submit(.gatherBlobs, bytes: 0, digest: UInt64(root), pattern: exchange)
+    return BlobOperation(operation: operation, exchange: exchange)
+  }
+
+  /// Every rank's byte string to everyone, of any lengths.
+  package func allGather(_ blob: [UInt8]) -> BlobOperation {
+    let exchange = BlobExchange(blob, rank: rank, ranks: size, root: nil)
+    let operation = submit(.allGatherBlobs, bytes: 0, digest: 0, pattern: exchange)
+    return BlobOperation(operation: operation, exchange: exchange)
+  }
+
+  /// Returns, once waited for, when every rank has come here.
+  package func barrier() -> Operation {
+    submit(.barrier, bytes: 0, digest: 0, pattern: BarrierPattern(rank: rank, ranks: size))
+  }
+
+  /// Sums `values` by `MPI_Allreduce`, to compare speed.
+  ///
+  /// **Not reproducible**: the order of summation is the library's choice.
+  package func vendorAllReduce(_ values: UnsafeMutableBufferPointer<Float>) -> Operation {
+    submit(
+      .vendorAllReduce, bytes: 4 * values.count, digest: 0,
+      pattern: VendorPattern(values: values, rank: rank, ranks: size))
+  }
+
+  // MARK: Shared
+
+  private func checkRanks(_ plan: SlicePlan) {
+    precondition(plan.ranks == size, "a plan for \(plan.ranks) ranks on \(size)")
+  }
+
+  private func usesTree(_ exchange: Exchange, wire: WireFormat) throws(CommunicationError) -> Bool {
+    let isPowerOfTwo = size & (size - 1) == 0
+    switch exchange {
+    // Rounding at every hop would grow with the ranks: bf16 is summed at the owner alone.
+    case .automatic: return isPowerOfTwo && wire == .float32
+    case .direct: return false
+    case .tree:
+      guard isPowerOfTwo else { throw .treeNeedsPowerOfTwo(ranks: size) }
+      guard wire == .float32 else { throw .treeNeedsFloats }
+      return true
+    }
+  }
+
+  private func digest(_ plan: SlicePlan, usesTree: Bool, wire: WireFormat, leaves: Int) -> UInt64 {
+    plan.digest ^ UInt64(leaves) << 8 ^ UInt64(wire.bytesPerElement) << 1 ^ (usesTree ? 1 : 0)
+  }
+}

@@ -1,0 +1,217 @@
+import Foundation
+import Synchronization
+
+/// The collectives of a run: one queue of operations, carried out in order of submission by one thread
+/// that owns every call of the communicator.
+///
+/// All ranks submit the same operations in the same order, from one thread. Several operations, and several segments
+/// of each, are under way at once. When anything goes wrong on any rank, every unfinished and every
+/// later operation of every rank throws; the memory of unfinished operations must then stay until the process ends,
+/// because a transport may still be reading it.
+package final class CollectiveEngine: @unchecked Sendable {
+  /// Who moves messages on.
+  package enum Progress: String, Sendable, Codable, CaseIterable {
+    /// A thread of its own: full overlap where a core is free for it.
+    case thread
+    /// Whoever calls `poll` or waits: for ranks that share their cores.
+    case cooperative
+  }
+
+  package struct Settings: Sendable {
+    package var progress = Progress.thread
+    /// Segments under way at once.
+    package var activeSegments = 8
+    /// Operations submitted and not finished before `submit` waits.
+    package var queueLimit = 256
+    package var heartbeatSeconds = 1.0
+    /// A rank not heard of for this long is named.
+    package var silenceSeconds = 3.0
+    /// A rank that others wait for this long is named.
+    package var noticeSeconds = 5.0
+    /// After this long without a sign of life or a change of phase the run ends.
+    package var stallSeconds = 120.0
+    /// After a failure, how long to try to agree on the exit code.
+    package var agreementSeconds = 30.0
+    /// Host and process number of this rank, for messages.
+    package var host = ProcessInfo.processInfo.hostName
+    package var process = Int(ProcessInfo.processInfo.processIdentifier)
+    /// Where notices about slow and silent ranks go.
+    package var onNotice: @Sendable (String) -> Void = { _ in }
+    package init() {}
+  }
+
+  /// What went over the wire, counted here and nowhere else.
+  package struct Counters: Sendable, Equatable {
+    package var sentMessages = 0
+    package var sentBytes = 0
+    package var receivedMessages = 0
+    package var receivedBytes = 0
+    package var sentHeaders = 0
+    package var sentControlMessages = 0
+    package init() {}
+  }
+
+  package let communicator: any Communicator
+  package let settings: Settings
+  package let recorder = FlightRecorder()
+  package var rank: Int { communicator.rank }
+  package var size: Int { communicator.size }
+  package var isRoot: Bool { rank == 0 }
+
+  // Guarded by `gate`: what callers and the engine's thread share.
+  let gate = NSCondition()
+  var submissions: [RunningOperation] = []
+  var unfinished = 0
+  var nextSequence = 0
+  var failure: CommunicationError?
+  var failureTime = 0.0
+  var agreement = ExitAgreement()
+  var ownPhase = Phase()
+  var isStopping = false
+  private var threadEnded = false
+
+  // Guarded by `progressLock`: the engine's own state.
+  let progressLock = NSLock()
+  var running: [RunningOperation] = []
+  /// Operations admitted so far: the number of the next one.
+  var admitted = 0
+  var future: [Incoming] = []
+  var pending: [PendingTransfer] = []
+  var activeLanes = 0
+  var counters = Counters()
+  var scratch = ScratchPool()
+  var table: PhaseTable
+  let startTime = monotonicSeconds()
+  /// A communicator that throws while a failure is being reported is not called again.
+  var isBroken = false
+
+  package init(_ communicator: any Communicator, settings: Settings = Settings()) {
+    self.communicator = communicator
+    self.settings = settings
+    table = PhaseTable(ranks: communicator.size, now: monotonicSeconds())
+    table.rename(communicator.rank, host: settings.host, process: settings.process)
+    guard usesThread else { return }
+    let thread = Thread { [self] in loop() }
+    thread.name = "lockstep-comm"
+    thread.start()
+  }
+
+  /// A single process has nobody to talk to and no thread.
+  var usesThread: Bool { settings.progress == .thread && size > 1 }
+
+  /// What was sent and received so far.
+  package var traffic: Counters { progressLock.withLock { counters } }
+
+  /// Names `rank` for messages: host and process once they have been introduced.
+  package func name(of rank: Int) -> String { progressLock.withLock { table.name(of: rank) } }
+
+  /// The failure that ended the run's communication, if one did.
+  package var currentFailure: CommunicationError? { gate.withLock { failure } }
+
+  // MARK: Submitting and waiting
+
+  func submit(
+    _ kind: OperationKind, bytes: Int, digest: UInt64, pattern: any Pattern
+  ) -> Operation {
+    let operation = Operation(kind: kind, engine: self)
+    gate.lock()
+    while unfinished >= settings.queueLimit && failure == nil {
+      if usesThread {
+        gate.wait()
+      } else {
+        gate.unlock()
+        poll()
+        gate.lock()
+      }
+    }
+    if let failure {
+      operation.finish(failure)
+    } else {
+      let header = OperationHeader(
+        kind: kind, sequence: nextSequence, bytes: bytes, digest: digest)
+      recorder.add(
+        .init(
+          sequence: nextSequence, kind: "\(kind)", bytes: bytes,
+          submitted: monotonicSeconds() - startTime, state: "queued"))
+      nextSequence += 1
+      unfinished += 1
+      submissions.append(.init(header: header, pattern: pattern, handle: operation))
+      gate.broadcast()
+    }
+    gate.unlock()
+    if !usesThread { poll() }
+    return operation
+  }
+
+  func wait(for operation: Operation) {
+    let isOutermost = gate.withLock { ownPhase.startWaiting(for: "\(operation.kind)") }
+    defer { if isOutermost { gate.withLock { ownPhase.stopWaiting() } } }
+    if usesThread {
+      // Short waits are common: a last bucket that is nearly there.
+      for _ in 0..<2_000 where !operation.isFinished { sched_yield() }
+      gate.lock()
+      while !operation.isFinished { gate.wait() }
+      gate.unlock()
+    } else {
+      var backoff = Backoff()
+      while !operation.isFinished {
+        if poll() { backoff.reset() } else { backoff.pause() }
+      }
+    }
+  }
+
+  /// Moves the exchanges on, once, if no one else is doing so.
+  ///
+  /// For cooperative progress: called between tiles of work. Says whether anything moved.
+  @discardableResult package func poll() -> Bool {
+    guard progressLock.try() else { return false }
+    defer { progressLock.unlock() }
+    return progressOnce()
+  }
+
+  /// Tells every rank that this one failed, so that none waits for it: their operations throw
+  /// `peerFailed` with `message`.
+  ///
+  /// Call `finish` afterwards.
+  package func fail(_ message: String, exitCode: Int32) {
+    progressLock.withLock {
+      end(.failedHere(message: message, exitCode: exitCode), tellPeers: true)
+    }
+    if !usesThread { poll() }
+  }
+
+  // MARK: The thread
+
+  private func loop() {
+    var backoff = Backoff()
+    while !gate.withLock({ isStopping }) {
+      let (moved, busy) = progressLock.withLock { (progressOnce(), !running.isEmpty) }
+      if moved {
+        backoff.reset()
+      } else if busy {
+        backoff.pause()
+      } else {
+        // Nothing to do: look for control messages now and then, and wake at once for a submission.
+        gate.lock()
+        if submissions.isEmpty && !isStopping {
+          _ = gate.wait(until: Date(timeIntervalSinceNow: 500e-6))
+        }
+        gate.unlock()
+      }
+    }
+    gate.lock()
+    threadEnded = true
+    gate.broadcast()
+    gate.unlock()
+  }
+
+  /// Ends the thread and returns when it is gone.
+  func stopThread() {
+    guard usesThread else { return }
+    gate.lock()
+    isStopping = true
+    gate.broadcast()
+    while !threadEnded { gate.wait() }
+    gate.unlock()
+  }
+}
