@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct FaultTests {
   /// What each rank's `body` threw, and the exit code all agreed on.
   ///
-  /// Memory is kept until all have ended.
+  ///
   private func failures(
     ranks: Int,
     settings: @escaping @Sendable (Int) -> CollectiveEngine.Settings = { _ in .cooperative() },
@@ -29,7 +29,6 @@ import Testing
       thread.start()
     }
     done.wait()
-    withExtendedLifetime(body) {}
     let all = results.withLock { $0 }
     return try (0..<ranks).map { try all[$0].unwrapped() }
   }

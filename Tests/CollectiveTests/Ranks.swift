@@ -92,21 +92,20 @@ func canonicalSum(_ leaves: ArraySlice<[Float]>) -> [Float] {
 /// The bits, so that -0.0 and +0.0 differ.
 func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
 
-/// Memory that outlives every operation of a test, at an odd distance from its start.
+/// Memory at an odd distance from its start.
+///
+/// It is never given back: after an injected failure another rank may still read it.
 final class Buffer: @unchecked Sendable {
-  private let memory: UnsafeMutablePointer<Float>
   let start: UnsafeMutablePointer<Float>
   let count: Int
 
   init(_ values: [Float], offset: Int = 1) {
     count = values.count
-    memory = .allocate(capacity: values.count + offset + 1)
+    let memory = UnsafeMutablePointer<Float>.allocate(capacity: values.count + offset + 1)
     memory.initialize(repeating: .nan, count: values.count + offset + 1)
     start = memory + offset
     for (i, value) in values.enumerated() { start[i] = value }
   }
-
-  deinit { memory.deallocate() }
 
   var values: [Float] { Array(UnsafeBufferPointer(start: start, count: count)) }
   var bytes: UnsafeMutableRawBufferPointer {

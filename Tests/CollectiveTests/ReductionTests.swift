@@ -28,7 +28,7 @@ import Testing
     }
     let results = try onRanks(ranks, longestDelay: delay, seed: UInt64(ranks), settings: settings) {
       engine in
-      var running: [(buffers: [Buffer], operation: Operation)] = []
+      var running: [(buffers: [Buffer], operation: CollectiveOperation)] = []
       for exchange in Self.exchanges(ranks: ranks) {
         for (number, (size, leaves)) in cases.enumerated() {
           let buffers = contributions(

@@ -19,7 +19,7 @@ extension CollectiveEngine {
   package func allReduce(
     _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
     exchange: Exchange = .automatic, wire: WireFormat = .float32
-  ) throws(CommunicationError) -> Operation {
+  ) throws(CommunicationError) -> CollectiveOperation {
     try reduce(
       .allReduce, contributions, plan: plan, ownership: ownership, exchange: exchange, wire: wire)
   }
@@ -30,7 +30,7 @@ extension CollectiveEngine {
   package func reduceScatter(
     _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
     exchange: Exchange = .automatic, wire: WireFormat = .float32
-  ) throws(CommunicationError) -> Operation {
+  ) throws(CommunicationError) -> CollectiveOperation {
     try reduce(
       .reduceScatter, contributions, plan: plan, ownership: ownership, exchange: exchange,
       wire: wire)
@@ -39,7 +39,7 @@ extension CollectiveEngine {
   private func reduce(
     _ kind: OperationKind, _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan,
     ownership: LeafOwnership, exchange: Exchange, wire: WireFormat
-  ) throws(CommunicationError) -> Operation {
+  ) throws(CommunicationError) -> CollectiveOperation {
     checkRanks(plan)
     precondition(ownership.ranks == size, "leaves of \(ownership.ranks) ranks on \(size)")
     let subtrees = ownership.subtrees(of: rank).count
@@ -65,7 +65,7 @@ extension CollectiveEngine {
   /// `values`: `plan.count` floats, in place.
   package func allGather(
     _ values: UnsafeMutablePointer<Float>, plan: SlicePlan, exchange: Exchange = .automatic
-  ) throws(CommunicationError) -> Operation {
+  ) throws(CommunicationError) -> CollectiveOperation {
     checkRanks(plan)
     let usesTree = try usesTree(exchange, wire: .float32)
     let pattern: any Pattern =
@@ -85,7 +85,7 @@ extension CollectiveEngine {
   package func broadcast(
     _ bytes: UnsafeMutableRawBufferPointer, from root: Int = 0,
     segmentBytes: Int = SlicePlan.defaultSegmentBytes
-  ) throws(CommunicationError) -> Operation {
+  ) throws(CommunicationError) -> CollectiveOperation {
     precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
     let pattern = BroadcastPattern(
       bytes: bytes, root: root, rank: rank, ranks: size, segmentBytes: segmentBytes)
@@ -113,14 +113,14 @@ extension CollectiveEngine {
   }
 
   /// Returns, once waited for, when every rank has come here.
-  package func barrier() -> Operation {
+  package func barrier() -> CollectiveOperation {
     submit(.barrier, bytes: 0, digest: 0, pattern: BarrierPattern(rank: rank, ranks: size))
   }
 
   /// Sums `values` by `MPI_Allreduce`, to compare speed.
   ///
   /// **Not reproducible**: the order of summation is the library's choice.
-  package func vendorAllReduce(_ values: UnsafeMutableBufferPointer<Float>) -> Operation {
+  package func vendorAllReduce(_ values: UnsafeMutableBufferPointer<Float>) -> CollectiveOperation {
     submit(
       .vendorAllReduce, bytes: 4 * values.count, digest: 0,
       pattern: VendorPattern(values: values, rank: rank, ranks: size))

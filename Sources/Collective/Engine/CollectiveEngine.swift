@@ -112,8 +112,8 @@ package final class CollectiveEngine: @unchecked Sendable {
 
   func submit(
     _ kind: OperationKind, bytes: Int, digest: UInt64, pattern: any Pattern
-  ) -> Operation {
-    let operation = Operation(kind: kind, engine: self)
+  ) -> CollectiveOperation {
+    let operation = CollectiveOperation(kind: kind, engine: self)
     gate.lock()
     while unfinished >= settings.queueLimit && failure == nil {
       if usesThread {
@@ -143,7 +143,7 @@ package final class CollectiveEngine: @unchecked Sendable {
     return operation
   }
 
-  func wait(for operation: Operation) {
+  func wait(for operation: CollectiveOperation) {
     let isOutermost = gate.withLock { ownPhase.startWaiting(for: "\(operation.kind)") }
     defer { if isOutermost { gate.withLock { ownPhase.stopWaiting() } } }
     if usesThread {

@@ -115,7 +115,7 @@ struct PendingTransfer {
 final class RunningOperation {
   let header: OperationHeader
   let pattern: any Pattern
-  let handle: Operation
+  let handle: CollectiveOperation
   var nextSegment = 0
   var activeLanes = 0
   var headersMissing: Set<Int>
@@ -124,7 +124,7 @@ final class RunningOperation {
   /// Messages that came before their segment, or their header, was there.
   var early: [MessageKey: Incoming] = [:]
 
-  init(header: OperationHeader, pattern: any Pattern, handle: Operation) {
+  init(header: OperationHeader, pattern: any Pattern, handle: CollectiveOperation) {
     self.header = header
     self.pattern = pattern
     self.handle = handle

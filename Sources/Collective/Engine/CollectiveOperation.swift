@@ -3,7 +3,7 @@ import Synchronization
 /// A collective under way.
 ///
 /// The memory it was given belongs to the engine until `wait` returns.
-package final class Operation: @unchecked Sendable {
+package final class CollectiveOperation: @unchecked Sendable {
   package let kind: OperationKind
   private unowned let engine: CollectiveEngine
   private let state = Atomic<Int>(0)
@@ -33,10 +33,10 @@ package final class Operation: @unchecked Sendable {
 
 /// A gathering of byte strings of any lengths under way.
 package final class BlobOperation: @unchecked Sendable {
-  package let operation: Operation
+  package let operation: CollectiveOperation
   let exchange: BlobExchange
 
-  init(operation: Operation, exchange: BlobExchange) {
+  init(operation: CollectiveOperation, exchange: BlobExchange) {
     self.operation = operation
     self.exchange = exchange
   }
