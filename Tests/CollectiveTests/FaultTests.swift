@@ -6,8 +6,6 @@ import Testing
 /// Whatever goes wrong on one rank ends all of them with a sentence that names it.
 @Suite(.serialized) struct FaultTests {
   /// What each rank's `body` threw, and the exit code all agreed on.
-  ///
-  ///
   private func failures(
     ranks: Int,
     settings: @escaping @Sendable (Int) -> CollectiveEngine.Settings = { _ in .cooperative() },
