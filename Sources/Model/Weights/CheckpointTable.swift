@@ -103,7 +103,7 @@ package enum CheckpointTable {
     var tail = block
     _ = try tail.take(size - 4)
     let restartCount = Int(try tail.littleEndian(UInt32.self))
-    guard restartCount <= (size - 4) / 4 else {
+    guard restartCount >= 1, restartCount <= (size - 4) / 4 else {
       throw WeightsError.malformed(
         block.file, "the \(block.place) claims \(restartCount) restart points in \(size) bytes")
     }

@@ -53,7 +53,7 @@ enum OrderedCode {
 }
 
 /// What a slice covers of one dimension; `length` is nil for all of it.
-struct TensorSlice: Equatable, Sendable {
-  var start: Int
-  var length: Int?
+package struct TensorSlice: Equatable, Sendable {
+  package var start: Int
+  package var length: Int?
 }

@@ -6,26 +6,26 @@ import Foundation
 /// tensor lies inside its shard. A tensor's checksum is verified whenever the tensor is read.
 package struct TensorFlowCheckpoint: TensorSource {
   /// One entry of the index.
-  struct Entry: Equatable, Sendable {
+  package struct Entry: Equatable, Sendable {
     /// The variable's name, or the encoded key of a slice.
-    var key: [UInt8]
+    package var key: [UInt8]
     /// TensorFlow's number of the element type.
-    var type: Int
-    var shape: [Int]
-    var shard: Int
-    var offset: Int
-    var size: Int
+    package var type: Int
+    package var shape: [Int]
+    package var shard: Int
+    package var offset: Int
+    package var size: Int
     /// Masked.
-    var checksum: UInt32
+    package var checksum: UInt32
     /// Of a partitioned variable: what its parts cover, each part one list of extents.
-    var slices: [[TensorSlice]]
+    package var slices: [[TensorSlice]]
   }
 
   /// The path before `.index`.
   package let prefix: URL
   package let tensors: [TensorDescription]
   package var location: String { prefix.relativePath }
-  let entries: [Entry]
+  package let entries: [Entry]
   let shards: [InputFile]
   /// The format's version as the writer stated it (1 until now).
   let producer: Int

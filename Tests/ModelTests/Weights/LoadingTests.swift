@@ -7,7 +7,11 @@ import Model
 @Suite struct LoadingTests {
   /// The tiny model's encoder from a fixture, as one flat array.
   static func encoder(_ fixture: String) throws -> [Float] {
-    let model = try ModelFolder.open(Fixtures.url(fixture), dialect: .huggingface)
+    try encoder(Fixtures.url(fixture))
+  }
+
+  static func encoder(_ url: URL) throws -> [Float] {
+    let model = try ModelFolder.open(url, dialect: .huggingface)
     let head = Head(outputs: 2, loss: .softmax, usesPooler: true, dropout: 0)
     let table = ParameterTable(model.configuration, head: head)
     let arena = Arena(count: table.count)
