@@ -4,10 +4,16 @@
 package final class Arena: @unchecked Sendable {
   package let base: UnsafeMutablePointer<Float>
   package let count: Int
+  /// The rows of the word table (ascending) outside which a gradient's word table is zero; nil when unknown.
+  ///
+  /// A step touches some hundred of tens of thousands of rows. Whoever writes other rows of a gradient
+  /// sets this anew.
+  package var touchedRows: [Int32]?
 
   package convenience init(count: Int) {
     self.init(uninitialized: count)
     base.initialize(repeating: 0, count: max(count, 1))
+    touchedRows = []
   }
 
   /// Memory of any content, for a workspace that writes before it reads.

@@ -1,12 +1,12 @@
 /// Which gradients are wanted, and where each goes.
 struct GradientTarget {
-  let base: UnsafeMutablePointer<Float>
+  let arena: Arena
   /// For each element offset that starts a tensor: whether it is trained.
   let trained: Set<Int>
 
   /// The place of the tensor at `offset`; nil when it is frozen.
   func place(_ offset: Int) -> UnsafeMutablePointer<Float>? {
-    trained.contains(offset) ? base + offset : nil
+    trained.contains(offset) ? arena.base + offset : nil
   }
 
   /// Whether any tensor that starts in `range` is trained.

@@ -22,8 +22,13 @@ extension EncoderPass {
     let ids = batch.sequences.flatMap(\.ids)
     let segments = batch.sequences.flatMap(\.segments)
     if let table = target.place(offsets.word) {
-      zero(table, configuration.vocabularySize * h)
+      if let touched = target.arena.touchedRows {
+        for row in touched { (table + Int(row) * h).update(repeating: 0, count: h) }
+      } else {
+        zero(table, configuration.vocabularySize * h)
+      }
       scatter(table, dz, keys: ids)
+      target.arena.touchedRows = Set(ids).sorted()
     }
     if let table = target.place(offsets.position) {
       zero(table, configuration.maximumPositions * h)

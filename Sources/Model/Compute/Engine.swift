@@ -67,8 +67,7 @@ package final class Engine {
       false
     } produce: { chunk, slot, _ in
       let part = batch.leaves(chunk * size..<min((chunk + 1) * size, leaves))
-      let target = GradientTarget(
-        base: partial(slot, gradient).base, trained: trained)
+      let target = GradientTarget(arena: partial(slot, gradient), trained: trained)
       losses[slot] = pass(
         part, parameters: parameters, randomness: randomness, target: target,
         closed: chunks == 1 ? closed : { _ in })
@@ -95,6 +94,11 @@ package final class Engine {
   }
 
   private func add(_ source: Arena, onto sum: Arena, trained: Set<Int>) {
+    if let ours = sum.touchedRows, let theirs = source.touchedRows {
+      sum.touchedRows = Set(ours).union(theirs).sorted()
+    } else {
+      sum.touchedRows = nil
+    }
     let tile = 1 << 16
     for parameter in table.parameters where trained.contains(parameter.range.lowerBound) {
       let x = sum.base + parameter.range.lowerBound, y = source.base + parameter.range.lowerBound

@@ -216,3 +216,23 @@ import Testing
     }
   }
 }
+
+extension GradientLawTests {
+  @Test(arguments: [8, 1])
+  func `a gradient arena that is used again holds no row of the step before`(atOnce: Int) {
+    let (engine, parameters) = Self.model(hidden: 32, threads: 2)
+    let used = Arena(count: engine.table.count), fresh = Arena(count: engine.table.count)
+    let before = Self.deal(Self.sequences([50, 60, 9]), leaves: 8)
+    let batch = Self.deal(Self.sequences([3, 4]), leaves: 8)
+    for (b, arena) in [(before, used), (batch, used), (batch, fresh)] {
+      _ = engine.gradient(
+        of: b, parameters: parameters, into: arena, randomness: nil, leavesAtOnce: atOnce)
+    }
+    #expect(Self.bits(used) == Self.bits(fresh))
+    #expect(used.touchedRows == Set(batch.sequences.flatMap(\.ids)).sorted())
+    let rows = used[0..<196 * 32]
+    for row in 0..<196 where used.touchedRows?.contains(Int32(row)) == false {
+      #expect(rows[row * 32..<row * 32 + 32].allSatisfy { $0 == 0 })
+    }
+  }
+}
