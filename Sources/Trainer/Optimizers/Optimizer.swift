@@ -15,6 +15,8 @@ package final class Optimizer {
 
   package let settings: OptimizerSettings
   package let table: ParameterTable
+  /// For each of the table's parameters whether it is trained.
+  package let trainable: [Bool]
   /// First moments `m`, laid out as the parameters; zero for frozen tensors.
   package let firstMoment: Arena
   /// Second moments `v`, likewise.
@@ -48,6 +50,7 @@ package final class Optimizer {
     precondition(multipliers.count == tensors, "\(multipliers.count) factors, \(tensors) tensors")
     self.settings = settings
     self.table = table
+    self.trainable = trainable
     self.multipliers = multipliers
     self.pool = pool
     decays = table.parameters.map(settings.decayGroups.decays)

@@ -1,0 +1,138 @@
+import Crypto
+import Foundation
+import Model
+
+/// A checkpoint that was verified and read.
+package struct LoadedCheckpoint: Sendable, Equatable {
+  package let url: URL
+  package let state: RunState
+  /// SHA-256 of its `model.safetensors`.
+  package let weightsDigest: String
+  /// A sentence for each newer checkpoint that could not be used; each is worth printing.
+  package let notices: [String]
+}
+
+extension CheckpointStore {
+  /// Reads the newest checkpoint that is complete and unharmed; nil if the run has none.
+  ///
+  /// Sizes and SHA-256 of all files are checked before anything is read into memory. Throws `CheckpointError` when all
+  /// checkpoints are damaged, or when one is of another model; `parameters` and the moments are as before then,
+  /// but for a disk that fails in the middle of reading.
+  package func load(into parameters: Arena, optimizer: Optimizer) throws -> LoadedCheckpoint? {
+    var notices: [String] = []
+    for step in try steps.reversed() {
+      let url = url(ofStep: step)
+      do {
+        let verified = try Self.verify(url, step: step)
+        try Self.reading(url) { try Self.read(url, into: parameters, optimizer: optimizer) }
+        return LoadedCheckpoint(
+          url: url, state: verified.state, weightsDigest: verified.digest, notices: notices)
+      } catch let error as CheckpointError where error.rule == .damaged || error.rule == .system {
+        notices.append("\(url.relativePath) cannot be used (\(error.file): \(error.finding)).")
+      }
+    }
+    guard notices.isEmpty else {
+      throw CheckpointError(
+        .noneUsable, folder.relativePath,
+        "no checkpoint can be used: " + notices.joined(separator: " "),
+        "restore a checkpoint, or remove the folder to start the run anew")
+    }
+    return nil
+  }
+
+  /// Checks every file of a checkpoint against its manifest, and its state.
+  static func verify(_ url: URL, step: Int) throws -> (state: RunState, digest: String) {
+    let manifestURL = url.appending(path: CheckpointManifest.name)
+    let manifest = try CheckpointManifest(
+      decoding: contents(manifestURL), file: manifestURL.relativePath)
+    for (name, expected) in manifest.files.sorted(by: { $0.key < $1.key }) {
+      let file = url.appending(path: name)
+      let found = try digest(file, expectedBytes: expected.bytes)
+      guard found == expected.sha256 else {
+        throw CheckpointError.damaged(
+          file.relativePath,
+          "has the SHA-256 \(found.prefix(12))… where its manifest says \(expected.sha256.prefix(12))…"
+        )
+      }
+    }
+    let stateURL = url.appending(path: CheckpointManifest.state)
+    let state = try RunState(decoding: contents(stateURL), file: stateURL.relativePath)
+    guard state.step == step else {
+      throw CheckpointError.damaged(
+        stateURL.relativePath, "is of step \(state.step) in a folder of step \(step)")
+    }
+    return (state, manifest.files[CheckpointManifest.weights]?.sha256 ?? "")
+  }
+
+  private static func read(_ url: URL, into parameters: Arena, optimizer: Optimizer) throws {
+    let table = optimizer.table
+    precondition(parameters.count == table.count, "\(parameters.count) of \(table.count) elements")
+    let weights = try Safetensors(url.appending(path: CheckpointManifest.weights))
+    let moments = try Safetensors(url.appending(path: CheckpointManifest.moments))
+    let trainable = zip(table.parameters, optimizer.trainable).filter(\.1).map(\.0)
+    // Both files are compared with the table before either is read.
+    try check(weights, table.parameters.map { ($0.name, $0.shape) })
+    try check(
+      moments, trainable.flatMap { [("\($0.name).m", $0.shape), ("\($0.name).v", $0.shape)] })
+    for parameter in table.parameters {
+      try weights.read(parameter.name, into: parameters[parameter.range])
+    }
+    for parameter in trainable {
+      try moments.read("\(parameter.name).m", into: optimizer.firstMoment[parameter.range])
+      try moments.read("\(parameter.name).v", into: optimizer.secondMoment[parameter.range])
+    }
+  }
+
+  /// Refuses a file whose tensors are not `expected`.
+  private static func check(
+    _ file: Safetensors, _ expected: [(name: String, shape: [Int])]
+  ) throws {
+    let remedy = "resume with the recipe that the run was started with"
+    for (name, shape) in expected {
+      guard let found = file.tensor(name) else {
+        throw CheckpointError(.mismatch, file.location, "holds no tensor \(name)", remedy)
+      }
+      guard found.shape == shape, found.elementType == .float32 else {
+        throw CheckpointError(
+          .mismatch, file.location,
+          "the tensor \(name) is \(found.typeName) \(found.shape) where this model has F32 \(shape)",
+          remedy)
+      }
+    }
+    guard file.tensors.count == expected.count else {
+      let known = Set(expected.map(\.name))
+      let extra = file.tensors.first { !known.contains($0.name) }?.name ?? ""
+      throw CheckpointError(
+        .mismatch, file.location, "holds the tensor \(extra), which this model has not", remedy)
+    }
+  }
+
+  /// The bytes of a small file.
+  private static func contents(_ url: URL) throws -> Data {
+    try reading(url) { try Data(InputFile.contents(of: url, limit: 1 << 20)) }
+  }
+
+  /// The SHA-256 of a file that must hold `expectedBytes`.
+  private static func digest(_ url: URL, expectedBytes: Int) throws -> String {
+    try reading(url) {
+      let file = try InputFile(url)
+      guard file.byteCount == expectedBytes else {
+        throw CheckpointError.damaged(
+          url.relativePath,
+          "holds \(file.byteCount) bytes where its manifest says \(expectedBytes)")
+      }
+      var hash = SHA256()
+      try file.stream(at: 0, count: file.byteCount) { hash.update(bufferPointer: $0) }
+      return hash.finalize().hex
+    }
+  }
+
+  /// Turns what reading the file `url` throws into the store's error.
+  private static func reading<T>(_ url: URL, _ body: () throws -> T) throws -> T {
+    do {
+      return try body()
+    } catch let error as WeightsError {
+      throw CheckpointError.damaged(url.relativePath, error.finding)
+    }
+  }
+}

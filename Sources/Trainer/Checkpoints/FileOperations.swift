@@ -1,0 +1,151 @@
+import Crypto
+import Foundation
+
+/// What the checkpoint store asks of the file system, every operation through one gate.
+///
+/// Tests stand at the gate: an operation that throws there has not happened, as if the disk had
+/// refused it or the process had been killed before it.
+package struct FileOperations: Sendable {
+  package enum Operation: Sendable, Equatable {
+    case createFolder, create, synchronize, rename, remove
+    /// The next so many bytes.
+    case write(Int)
+  }
+
+  /// Called before every operation with the path it is about to change.
+  package var gate: (@Sendable (Operation, _ path: String) throws -> Void)?
+
+  package init(gate: (@Sendable (Operation, _ path: String) throws -> Void)? = nil) {
+    self.gate = gate
+  }
+
+  /// Creates the folder `url`; its parent must be there.
+  func createFolder(_ url: URL) throws {
+    try gate?(.createFolder, url.path)
+    guard mkdir(url.path, 0o777) == 0 else {
+      throw CheckpointError.system(url.relativePath, "cannot be created", code: errno)
+    }
+  }
+
+  /// Creates the folder `url` and those above it that are missing.
+  func createFolders(_ url: URL) throws {
+    guard !FileManager.default.fileExists(atPath: url.path) else { return }
+    let parent = url.deletingLastPathComponent()
+    if parent.path != url.path { try createFolders(parent) }
+    try createFolder(url)
+  }
+
+  /// The names in a folder, sorted.
+  static func entries(_ url: URL) throws -> [String] {
+    do {
+      return try FileManager.default.contentsOfDirectory(atPath: url.path).sorted()
+    } catch {
+      throw CheckpointError(
+        .system, url.relativePath, "cannot be listed", "make the folder readable")
+    }
+  }
+
+  /// Renames `source`, replacing a file (not a folder) called `target`.
+  func rename(_ source: URL, to target: URL) throws {
+    try gate?(.rename, target.path)
+    guard Foundation.rename(source.path, target.path) == 0 else {
+      throw CheckpointError.system(target.relativePath, "cannot get its name", code: errno)
+    }
+  }
+
+  /// Makes the entries of the folder `url` last.
+  func synchronizeFolder(_ url: URL) throws {
+    try gate?(.synchronize, url.path)
+    let descriptor = open(url.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw CheckpointError.system(url.relativePath, "cannot be opened", code: errno)
+    }
+    defer { close(descriptor) }
+    // Some network file systems know no fsync of folders and say so with EINVAL: there it is not needed.
+    guard fsync(descriptor) == 0 || errno == EINVAL else {
+      throw CheckpointError.system(url.relativePath, "cannot be synchronised", code: errno)
+    }
+  }
+
+  /// Removes a file, or a folder and the files in it; fine if it is not there.
+  func remove(_ url: URL) throws {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? [] {
+      let file = url.appending(path: name)
+      try gate?(.remove, file.path)
+      guard unlink(file.path) == 0 else {
+        throw CheckpointError.system(file.relativePath, "cannot be removed", code: errno)
+      }
+    }
+    try gate?(.remove, url.path)
+    guard rmdir(url.path) == 0 || unlink(url.path) == 0 || errno == ENOENT else {
+      throw CheckpointError.system(url.relativePath, "cannot be removed", code: errno)
+    }
+  }
+
+  /// What a file that was written holds.
+  struct Written: Equatable {
+    var bytes: Int
+    var sha256: String
+  }
+
+  /// Creates the file `url`, calls `body` with a function that appends to it, and synchronises it.
+  ///
+  /// The digest is computed on the way.
+  func write(
+    _ url: URL, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+  ) throws -> Written {
+    try gate?(.create, url.path)
+    let descriptor = open(url.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else {
+      throw CheckpointError.system(url.relativePath, "cannot be created", code: errno)
+    }
+    var isOpen = true
+    defer { if isOpen { close(descriptor) } }
+    var hash = SHA256()
+    var total = 0
+    try body { bytes in
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        // In pieces that are still in cache when they are written after they were hashed.
+        let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(1 << 18))
+        hash.update(bufferPointer: piece)
+        try append(piece, to: descriptor, url)
+        total += piece.count
+        rest = rest.dropFirst(piece.count)
+      }
+    }
+    try gate?(.synchronize, url.path)
+    guard fsync(descriptor) == 0 else {
+      throw CheckpointError.system(url.relativePath, "cannot be written to the disk", code: errno)
+    }
+    isOpen = false
+    guard close(descriptor) == 0 else {
+      throw CheckpointError.system(url.relativePath, "cannot be written to the disk", code: errno)
+    }
+    return Written(bytes: total, sha256: hash.finalize().hex)
+  }
+
+  private func append(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, _ url: URL) throws {
+    try gate?(.write(bytes.count), url.path)
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let buffer = UnsafeRawBufferPointer(rebasing: rest)
+      let count = Foundation.write(descriptor, buffer.baseAddress, buffer.count)
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else {
+        let code = count == 0 ? ENOSPC : errno
+        throw CheckpointError.system(url.relativePath, "cannot be written", code: code)
+      }
+      rest = rest.dropFirst(count)
+    }
+  }
+}
+
+extension SHA256Digest {
+  /// The digest in lower-case hexadecimal digits.
+  var hex: String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(
+      decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+}
