@@ -46,26 +46,35 @@ package enum SafetensorsWriter {
     _ tensors: [Tensor], to url: URL, metadata: [String: String] = ["format": "pt"],
     observe: ((UnsafeRawBufferPointer) -> Void)? = nil
   ) throws -> Int {
+    let file = try DurableFile(url, observe: observe)
+    try stream(tensors, metadata: metadata) { try file.write($0) }
+    try file.commit()
+    return file.byteCount
+  }
+
+  /// Hands the bytes of the file that `write` makes to `sink`, in order.
+  package static func stream(
+    _ tensors: [Tensor], metadata: [String: String] = ["format": "pt"],
+    to sink: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
     let tensors = tensors.sorted {
       $0.elementType == $1.elementType
         ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
         : $0.elementType.safetensorsRank < $1.elementType.safetensorsRank
     }
-    let file = try DurableFile(url, observe: observe)
     let header = header(tensors, metadata: metadata)
-    var length: [UInt8] = []
-    length.append(littleEndian: UInt64(header.count))
-    try file.write(length)
-    try file.write(header)
+    var start: [UInt8] = []
+    start.append(littleEndian: UInt64(header.count))
+    try (start + header).withUnsafeBytes(sink)
     for tensor in tensors {
-      let start = file.byteCount
-      try tensor.stream { try file.write($0) }
+      var count = 0
+      try tensor.stream { bytes in
+        try sink(bytes)
+        count += bytes.count
+      }
       precondition(
-        file.byteCount - start == tensor.byteCount,
-        "\(tensor.name) of shape \(tensor.shape) gave \(file.byteCount - start) bytes")
+        count == tensor.byteCount, "\(tensor.name) of shape \(tensor.shape) gave \(count) bytes")
     }
-    try file.commit()
-    return file.byteCount
   }
 
   private static func header(_ tensors: [Tensor], metadata: [String: String]) -> [UInt8] {

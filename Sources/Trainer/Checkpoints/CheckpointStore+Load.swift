@@ -69,15 +69,15 @@ extension CheckpointStore {
     precondition(parameters.count == table.count, "\(parameters.count) of \(table.count) elements")
     let weights = try Safetensors(url.appending(path: CheckpointManifest.weights))
     let moments = try Safetensors(url.appending(path: CheckpointManifest.moments))
-    let trainable = zip(table.parameters, optimizer.trainable).filter(\.1).map(\.0)
+    let trained = optimizer.trainedParameters
     // Both files are compared with the table before either is read.
     try check(weights, table.parameters.map { ($0.name, $0.shape) })
     try check(
-      moments, trainable.flatMap { [("\($0.name).m", $0.shape), ("\($0.name).v", $0.shape)] })
+      moments, trained.flatMap { [("\($0.name).m", $0.shape), ("\($0.name).v", $0.shape)] })
     for parameter in table.parameters {
       try weights.read(parameter.name, into: parameters[parameter.range])
     }
-    for parameter in trainable {
+    for parameter in trained {
       try moments.read("\(parameter.name).m", into: optimizer.firstMoment[parameter.range])
       try moments.read("\(parameter.name).v", into: optimizer.secondMoment[parameter.range])
     }

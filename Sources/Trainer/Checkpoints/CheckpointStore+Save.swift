@@ -53,10 +53,12 @@ extension CheckpointStore {
     func write(_ name: String, json: Data) throws {
       try write(name) { append in try json.withUnsafeBytes(append) }
     }
-    try write(
-      CheckpointManifest.weights,
-      TensorFile(weights: parameters, table: optimizer.table).write)
-    try write(CheckpointManifest.moments, TensorFile(moments: optimizer).write)
+    let weights = SafetensorsWriter.tensors(optimizer.table, of: parameters)
+    try write(CheckpointManifest.weights) { try SafetensorsWriter.stream(weights, to: $0) }
+    let moments = optimizer.momentTensors
+    try write(CheckpointManifest.moments) {
+      try SafetensorsWriter.stream(moments, metadata: [:], to: $0)
+    }
     try write(CheckpointManifest.state, json: StrictJSON.encode(state))
     let digest = files[CheckpointManifest.weights]?.sha256 ?? ""
     let manifest = CheckpointManifest(files: files)

@@ -69,7 +69,8 @@ final class SmallRun {
       return nil
     }
     #expect(run.bits == SmallRun(step: loaded.state.step).bits)
-    #expect(loaded.weightsDigest == WeightsDigest.hex(of: run.parameters, table: run.table))
+    let digest = try WeightsDigest.hex(of: run.parameters, table: run.table)
+    #expect(loaded.weightsDigest == digest)
     return loaded
   }
 }
@@ -127,4 +128,13 @@ func complete(_ steps: [String]) -> [String] {
     + steps.flatMap { step in
       ["checkpoints/\(step)"] + files.map { "checkpoints/\(step)/\($0)" }
     }).sorted()
+}
+
+extension TemporaryFolder {
+  /// A copy of the folder `original`.
+  convenience init(copying original: URL) throws {
+    try self.init()
+    try FileManager.default.removeItem(at: url)
+    try FileManager.default.copyItem(at: original, to: url)
+  }
 }

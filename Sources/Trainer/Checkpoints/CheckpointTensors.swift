@@ -1,0 +1,31 @@
+import Crypto
+import Foundation
+import Model
+
+/// The digest that names a run's result.
+package enum WeightsDigest {
+  /// SHA-256, in hexadecimal digits, of the `model.safetensors` that holds `parameters`.
+  package static func hex(of parameters: Arena, table: ParameterTable) throws -> String {
+    var hash = SHA256()
+    try SafetensorsWriter.stream(SafetensorsWriter.tensors(table, of: parameters)) {
+      hash.update(bufferPointer: $0)
+    }
+    return hash.finalize().hex
+  }
+}
+
+extension Optimizer {
+  /// The parameters that have moments.
+  var trainedParameters: [Parameter] { zip(table.parameters, trainable).filter(\.1).map(\.0) }
+
+  /// The moments as a checkpoint names them: `<name>.m` and `<name>.v` of the trained tensors.
+  var momentTensors: [SafetensorsWriter.Tensor] {
+    trainedParameters.flatMap { parameter in
+      [("m", firstMoment), ("v", secondMoment)].map { suffix, arena in
+        SafetensorsWriter.Tensor(
+          name: "\(parameter.name).\(suffix)", shape: parameter.shape, arena: arena,
+          range: parameter.range)
+      }
+    }
+  }
+}
