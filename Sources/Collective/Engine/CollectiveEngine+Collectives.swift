@@ -10,7 +10,8 @@ package enum Exchange: String, Sendable, Codable, CaseIterable {
 
 /// The collectives.
 ///
-/// All ranks call them in the same order; memory belongs to the engine until `wait` returns.
+/// All ranks call them in the same order. Memory belongs to the engine until `wait` returns, and a pointer
+/// does not keep its owner: mention the owner after `wait`, or use memory that lives as long as the run.
 extension CollectiveEngine {
   /// Sums over the leaves in the canonical order; every rank gets the sum.
   ///

@@ -99,7 +99,8 @@ extension CollectiveEngine {
         table.note(beat, of: source, now: monotonicSeconds())
       case Tag.goodbyeRound: try acceptGoodbye(bytes, from: source, tag: incoming.tag)
       default:
-        let code = Int32(truncatingIfNeeded: littleEndian(bytes, at: 0) ?? 0)
+        let said = Int32(truncatingIfNeeded: littleEndian(bytes, at: 0) ?? 0)
+        let code = said == 0 ? ExitCode.internalError : said
         // The sender says its own name: it may fail before it was introduced.
         let parts = bytes.dropFirst(8).split(
           separator: 0x0A, maxSplits: 1, omittingEmptySubsequences: false)

@@ -36,6 +36,8 @@ package final class CollectiveEngine: @unchecked Sendable {
     package var host = ProcessInfo.processInfo.hostName
     package var process = Int(ProcessInfo.processInfo.processIdentifier)
     /// Where notices about slow and silent ranks go.
+    ///
+    /// Called on the engine's thread; it must not call the engine.
     package var onNotice: @Sendable (String) -> Void = { _ in }
     package init() {}
   }
@@ -147,8 +149,10 @@ package final class CollectiveEngine: @unchecked Sendable {
     let isOutermost = gate.withLock { ownPhase.startWaiting(for: "\(operation.kind)") }
     defer { if isOutermost { gate.withLock { ownPhase.stopWaiting() } } }
     if usesThread {
-      // Short waits are common: a last bucket that is nearly there.
-      for _ in 0..<2_000 where !operation.isFinished { sched_yield() }
+      // A little spinning saves the wake-up of a last bucket that is nearly there. More would take the
+      // core from the thread that is waited for.
+      let start = monotonicSeconds()
+      while !operation.isFinished, monotonicSeconds() - start < 20e-6 {}
       gate.lock()
       while !operation.isFinished { gate.wait() }
       gate.unlock()
@@ -194,7 +198,7 @@ package final class CollectiveEngine: @unchecked Sendable {
         // Nothing to do: look for control messages now and then, and wake at once for a submission.
         gate.lock()
         if submissions.isEmpty && !isStopping {
-          _ = gate.wait(until: Date(timeIntervalSinceNow: 500e-6))
+          _ = gate.wait(until: Date(timeIntervalSinceNow: 5e-3))
         }
         gate.unlock()
       }

@@ -20,8 +20,8 @@ package enum OperationKind: UInt32, Sendable, CustomStringConvertible {
 /// The first message of an operation between two ranks: what the sender is about to do.
 ///
 /// Two ranks that do not mean the same operation find out here, before a byte of payload is received.
-struct OperationHeader: Equatable, CustomStringConvertible {
-  static let byteCount = 40
+package struct OperationHeader: Equatable, CustomStringConvertible {
+  package static let byteCount = 40
   private static let magic: UInt64 = 0x4C4F_434B_5354_4550  // "LOCKSTEP"
 
   var kind: OperationKind
@@ -60,7 +60,7 @@ struct OperationHeader: Equatable, CustomStringConvertible {
     self.digest = digest
   }
 
-  var description: String {
+  package var description: String {
     let size = bytes > 0 ? " of \(bytes) bytes" : ""
     return "operation \(sequence) (\(kind)\(size), plan \(String(digest, radix: 16)))"
   }

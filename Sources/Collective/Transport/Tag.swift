@@ -8,16 +8,15 @@ package struct Tag: Hashable, Sendable, CustomStringConvertible {
   static let segmentBits = 15
   static let roundBits = 6
   /// The most segments one operation may have.
-  static let segmentLimit = 1 << segmentBits
+  package static let segmentLimit = 1 << segmentBits
   /// The largest tag made here.
   package static let maximum = Int32.max
 
-  /// Rounds from here on are not part of a collective's own pattern.
-  static let firstReservedRound = 56
-  static let faultRound = 60
-  static let goodbyeRound = 61
-  static let heartbeatRound = 62
-  static let headerRound = 63
+  // Rounds that are not part of a collective's own pattern.
+  package static let faultRound = 60
+  package static let goodbyeRound = 61
+  package static let heartbeatRound = 62
+  package static let headerRound = 63
 
   package let rawValue: Int32
 
