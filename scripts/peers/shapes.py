@@ -15,7 +15,7 @@ def sequence_lengths(kind, batch, longest):
     """All of the longest length, or spread evenly from an eighth of it to all of it."""
     if kind == "fixed" or batch == 1:
         return [longest] * batch
-    shortest = max(1, longest // 8)
+    shortest = max(2, longest // 8)
     return [shortest + (longest - shortest) * i // (batch - 1) for i in range(batch)]
 
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""The PyTorch peer of `lockstep bench`: fine-tuning steps of a BERT classifier on random tokens, one JSON line a step.
+"""The PyTorch peer of `lockstep bench`: fine-tuning steps of a BERT classifier on random tokens; the same JSON object at the end.
 
-A step is forward, backward and fused AdamW in float32 with dropout 0.1, on a batch padded to its longest sequence, as
-transformers users run it. `seconds` is the whole step; `tokens` counts real tokens, padding left out.
+A step is forward, backward, clipping and fused AdamW in float32 with dropout 0.1, on a batch padded to its longest sequence, as
+transformers users run it. `tokens` counts real tokens, padding left out. Steps are reported on standard error.
 """
 import argparse
 import json
 import os
 import resource
+import statistics
+import sys
 import time
 
 from shapes import LABELS, MODELS, VOCABULARY, gigaflops, sequence_lengths
@@ -48,22 +50,27 @@ def main():
         ids[row, length:] = 0
     labels = torch.randint(0, LABELS, (a.batch,))
 
-    for step in range(-a.warmup, a.steps):
+    seconds = []
+    for step in range(a.warmup + a.steps):
         start = time.perf_counter()
         loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
         forward = time.perf_counter()
         loss.backward()
         backward = time.perf_counter()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         end = time.perf_counter()
-        if step >= 0:
-            print(json.dumps({
-                "program": f"torch {torch.__version__}", "step": step, "seconds": end - start,
-                "forward": forward - start, "backward": backward - forward, "optimizer": end - backward,
-                "tokens": sum(lengths), "gflops": gigaflops(shape, lengths) / (end - start),
-                "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                "loss": float(loss.detach())}), flush=True)
+        print(f"step {step + 1}  {end - start:.3f} s (forward {forward - start:.3f}, backward {backward - forward:.3f}, "
+              f"clipping and optimizer {end - backward:.3f})  loss {float(loss.detach()):.4f}", file=sys.stderr, flush=True)
+        if step >= a.warmup:
+            seconds.append(end - start)
+    median, best, work = statistics.median(seconds), min(seconds), gigaflops(shape, lengths)
+    print(json.dumps({
+        "program": f"torch {torch.__version__}", "model": a.model, "batch": a.batch, "length": a.length, "lengths": a.lengths,
+        "threads": a.threads, "steps": a.steps, "tokens": sum(lengths), "medianSeconds": median, "bestSeconds": best,
+        "medianGFLOPs": work / median, "bestGFLOPs": work / best, "tokensPerSecond": sum(lengths) / median,
+        "peakMiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 if __name__ == "__main__":
