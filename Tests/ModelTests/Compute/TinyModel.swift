@@ -45,21 +45,6 @@ struct HeadRecord: Decodable {
   let loss_with_float32_clip_bounds: Double?
 }
 
-/// Numbers nested to any depth, flattened row by row.
-struct Numbers: Decodable {
-  let values: [Double]
-
-  init(from decoder: any Decoder) throws {
-    if let number = try? decoder.singleValueContainer().decode(Double.self) {
-      values = [number]
-    } else {
-      values = try decoder.singleValueContainer().decode([Numbers].self).flatMap(\.values)
-    }
-  }
-
-  var floats: [Float] { values.map(Float.init) }
-}
-
 /// `tiny_heads.json`, decoding only the records asked for.
 struct HeadsFile: Decodable {
   struct Input: Decodable {
@@ -101,21 +86,4 @@ struct HeadsFile: Decodable {
         sequences.enumerated().filter { $0.offset % leaves == leaf }.map(\.element)
       })
   }
-}
-
-/// A tensor's numbers in TensorFlow's layout: dense kernels are transposed.
-func tensorFlowLayout(_ values: [Float], shape: [Int], transposed: Bool) -> [Float] {
-  guard transposed else { return values }
-  let (rows, columns) = (shape[0], shape[1])
-  return (0..<columns).flatMap { j in (0..<rows).map { values[$0 * columns + j] } }
-}
-
-/// `‖a − b‖ / ‖b‖`.
-func relativeDistance(_ a: [Float], _ b: [Double]) -> Double {
-  var difference = 0.0, norm = 0.0
-  for (x, y) in zip(a, b) {
-    difference += (Double(x) - y) * (Double(x) - y)
-    norm += y * y
-  }
-  return (difference / norm).squareRoot()
 }
