@@ -69,7 +69,8 @@ let package = Package(
     .testTarget(
       name: "CollectiveTests", dependencies: ["Collective", "TestSupport"], swiftSettings: numeric),
     .testTarget(
-      name: "TrainerTests", dependencies: ["Trainer", "Text", "Model", "Collective", "TestSupport"],
+      name: "TrainerTests",
+      dependencies: ["Trainer", "Text", "Model", "Collective", "TestSupport"],
       swiftSettings: numeric),
     .testTarget(
       name: "LauncherTests", dependencies: ["lockstep", "TestSupport"], swiftSettings: strict),
