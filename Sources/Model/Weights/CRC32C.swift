@@ -1,8 +1,13 @@
+import Synchronization
+
 /// CRC-32C (Castagnoli; reflected polynomial 0x82F63B78), the checksum of TensorFlow checkpoints.
 package struct CRC32C {
   /// Sixteen tables of 256: table k advances a byte by k further zero bytes, so that sixteen bytes
   /// are folded by sixteen independent loads ("slicing", Kounavis and Berry, 2005).
-  private static let tables: [UInt32] = {
+  ///
+  /// The loads are relaxed atomics, which cost what plain ones do: the compiler turns sixteen plain
+  /// loads into gathers, with which the loop was measured to run at a third of the speed.
+  private nonisolated(unsafe) static let tables: UnsafeMutablePointer<Atomic<UInt32>> = {
     var tables = [UInt32](repeating: 0, count: 16 * 256)
     for byte in 0..<256 {
       tables[byte] = (0..<8).reduce(UInt32(byte)) { crc, _ in
@@ -15,8 +20,18 @@ package struct CRC32C {
         tables[k * 256 + byte] = previous >> 8 ^ tables[Int(previous & 0xFF)]
       }
     }
-    return tables
+    let shared = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: tables.count)
+    for (i, value) in tables.enumerated() { (shared + i).initialize(to: Atomic(value)) }
+    return shared
   }()
+
+  /// What the lowest byte of `bits` becomes after `zeros` further zero bytes.
+  @inline(__always)
+  private static func advanced(
+    _ tables: UnsafeMutablePointer<Atomic<UInt32>>, _ bits: UInt64, by zeros: Int
+  ) -> UInt32 {
+    tables[zeros * 256 + Int(truncatingIfNeeded: bits & 255)].load(ordering: .relaxed)
+  }
 
   private var state: UInt32 = .max
 
@@ -31,29 +46,28 @@ package struct CRC32C {
 
   package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress else { return }
+    let t = Self.tables
     var crc = state
-    Self.tables.withUnsafeBufferPointer { table in
-      guard let t = table.baseAddress else { return }
-      var p = base
-      let wide = base + (bytes.count & ~15)
-      while p < wide {
-        let a = UInt64(littleEndian: p.loadUnaligned(as: UInt64.self)) ^ UInt64(crc)
-        let b = UInt64(littleEndian: p.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-        let first = t[3840 + Int(a & 255)] ^ t[3584 + Int(a >> 8 & 255)]
-        let second = t[3328 + Int(a >> 16 & 255)] ^ t[3072 + Int(a >> 24 & 255)]
-        let third = t[2816 + Int(a >> 32 & 255)] ^ t[2560 + Int(a >> 40 & 255)]
-        let fourth = t[2304 + Int(a >> 48 & 255)] ^ t[2048 + Int(a >> 56)]
-        let fifth = t[1792 + Int(b & 255)] ^ t[1536 + Int(b >> 8 & 255)]
-        let sixth = t[1280 + Int(b >> 16 & 255)] ^ t[1024 + Int(b >> 24 & 255)]
-        let seventh = t[768 + Int(b >> 32 & 255)] ^ t[512 + Int(b >> 40 & 255)]
-        let eighth = t[256 + Int(b >> 48 & 255)] ^ t[Int(b >> 56)]
-        crc = ((first ^ second) ^ (third ^ fourth)) ^ ((fifth ^ sixth) ^ (seventh ^ eighth))
-        p += 16
-      }
-      while p < base + bytes.count {
-        crc = crc >> 8 ^ t[Int((crc ^ UInt32(p.load(as: UInt8.self))) & 255)]
-        p += 1
-      }
+    var p = base
+    let wide = base + (bytes.count & ~15)
+    while p < wide {
+      let low = UInt64(littleEndian: p.loadUnaligned(as: UInt64.self)) ^ UInt64(crc)
+      let high = UInt64(littleEndian: p.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+      let a = Self.advanced(t, low, by: 15) ^ Self.advanced(t, low >> 8, by: 14)
+      let b = Self.advanced(t, low >> 16, by: 13) ^ Self.advanced(t, low >> 24, by: 12)
+      let c = Self.advanced(t, low >> 32, by: 11) ^ Self.advanced(t, low >> 40, by: 10)
+      let d = Self.advanced(t, low >> 48, by: 9) ^ Self.advanced(t, low >> 56, by: 8)
+      let e = Self.advanced(t, high, by: 7) ^ Self.advanced(t, high >> 8, by: 6)
+      let f = Self.advanced(t, high >> 16, by: 5) ^ Self.advanced(t, high >> 24, by: 4)
+      let g = Self.advanced(t, high >> 32, by: 3) ^ Self.advanced(t, high >> 40, by: 2)
+      let h = Self.advanced(t, high >> 48, by: 1) ^ Self.advanced(t, high >> 56, by: 0)
+      // The half that waits for the previous round comes last.
+      crc = ((e ^ f) ^ (g ^ h)) ^ ((a ^ b) ^ (c ^ d))
+      p += 16
+    }
+    while p < base + bytes.count {
+      crc = crc >> 8 ^ Self.advanced(t, UInt64(crc) ^ UInt64(p.load(as: UInt8.self)), by: 0)
+      p += 1
     }
     state = crc
   }
