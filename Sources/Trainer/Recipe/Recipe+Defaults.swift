@@ -1,0 +1,107 @@
+import Model
+import Text
+
+/// What a dialect's framework does where a recipe says nothing.
+///
+/// Sources: keras-bert of June 2019 with Keras 2.2.4 and the recipes written for it, keras-bert 0.89,
+/// bert4keras 0.11.5, google-research/bert (run_classifier.py, optimization.py), Hugging Face
+/// transformers (BertForSequenceClassification, Trainer).
+struct RecipeDefaults {
+  var kind = Recipe.ClassificationKind.softmax
+  var isClipped = false
+  var usesPooler = true
+  /// nil: the model's hidden dropout.
+  var headDropout: Double?
+  var initialization = Recipe.HeadInitialization.normal
+  var tokenizer = TokenizerKind.huggingface
+  var truncation = "huggingface"
+  var maxLength = 128
+  var maxCharacters: Int?
+  var optimizer = Recipe.OptimizerName.adamW
+  var learningRate = 5e-5
+  var schedule = Recipe.ScheduleName.linear
+  var warmupFraction = 0.0
+  var clipNorm: Double? = 1
+  var epochs = 3
+
+  init(dialect: Dialect, task: Recipe.Task) {
+    switch dialect {
+    case .huggingface: break
+    case .google:
+      (tokenizer, truncation) = (.google, "google")
+      headDropout = 0.1
+      initialization = .truncatedNormal
+      (optimizer, schedule, warmupFraction) = (.google, .google, 0.1)
+    case .bert4keras:
+      (tokenizer, truncation) = (.google, "bert4keras")
+      // Its pair example asks for the pooler and drops 0.1 of it; its other examples have neither.
+      usesPooler = task == .pair
+      headDropout = task == .pair ? 0.1 : 0
+      initialization = .truncatedNormal
+      setKerasOptimizer(learningRate: 2e-5)
+      epochs = 10
+    case .kerasBert:
+      (tokenizer, truncation) = (.google, "google")
+      (usesPooler, headDropout, initialization) = (false, 0, .glorotUniform)
+      setKerasOptimizer(learningRate: 1e-5)
+      epochs = 5
+    case .seed2019:
+      (tokenizer, truncation) = (.character, "google")
+      (usesPooler, headDropout, initialization) = (false, 0, .glorotUniform)
+      (kind, isClipped) = (.binarySigmoid, true)
+      // The recipe cuts characters; two special tokens come on top.
+      (maxCharacters, maxLength) = (100, 102)
+      setKerasOptimizer(learningRate: 1e-5)
+      epochs = 5
+    }
+  }
+
+  private mutating func setKerasOptimizer(learningRate: Double) {
+    (optimizer, schedule, clipNorm) = (.adamKeras, .constant, nil)
+    self.learningRate = learningRate
+  }
+}
+
+extension Recipe.OptimizerName {
+  /// The update rule of this name.
+  var method: OptimizerSettings.Method {
+    switch self {
+    case .adamKeras: .adam
+    case .adamW: .adamW
+    case .google: .adamWeightDecay
+    case .adamBert4keras: .bert4kerasAdam
+    case .adamWarmup: .adamWarmup
+    case .lamb: .lamb
+    }
+  }
+
+  /// Whether the rule has weight decay.
+  var decays: Bool { self != .adamKeras && self != .adamBert4keras }
+}
+
+extension Recipe.ScheduleName {
+  /// Whether the schedule has a warm-up of a number of steps.
+  var warmsUp: Bool { self != .twoEpoch && self != .piecewise }
+
+  /// The rate that the framework ends with.
+  var defaultMinimumRate: Double? {
+    switch self {
+    case .twoEpoch: 1e-5
+    case .adamWarmup: 0
+    default: nil
+    }
+  }
+}
+
+extension Recipe.Task {
+  /// The metrics of this task, the one that chooses the best model first.
+  package func metrics(kind: Recipe.ClassificationKind) -> [String] {
+    switch (self, kind) {
+    case (.regression, _): ["spearman", "pearson", "loss"]
+    case (_, .multiLabel): ["f1Micro", "f1Macro", "accuracy", "loss"]
+    case (_, .binarySigmoid): ["accuracy", "f1", "mcc", "auc", "f1Macro", "loss"]
+    // With more than two classes f1 and auc are left out: they name one class of two.
+    case (_, .softmax): ["accuracy", "f1", "f1Macro", "mcc", "auc", "loss"]
+    }
+  }
+}
