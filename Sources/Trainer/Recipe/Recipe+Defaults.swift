@@ -9,12 +9,12 @@ import Text
 struct RecipeDefaults {
   var kind = Recipe.ClassificationKind.softmax
   var isClipped = false
-  var usesPooler = true
+  var usesPooler: Bool
   /// nil: the model's hidden dropout.
   var headDropout: Double?
-  var initialization = Recipe.HeadInitialization.normal
+  var initialization: Recipe.HeadInitialization
   var tokenizer = TokenizerKind.huggingface
-  var truncation = "huggingface"
+  var truncation = Truncation.huggingface
   var maxLength = 128
   var maxCharacters: Int?
   var optimizer = Recipe.OptimizerName.adamW
@@ -25,29 +25,29 @@ struct RecipeDefaults {
   var epochs = 3
 
   init(dialect: Dialect, task: Recipe.Task) {
+    initialization = Recipe.HeadInitialization(dialect.headInitialization)
+    usesPooler = dialect.usesPooler
     switch dialect {
     case .huggingface: break
     case .google:
-      (tokenizer, truncation) = (.google, "google")
+      (tokenizer, truncation) = (.google, .google)
       headDropout = 0.1
-      initialization = .truncatedNormal
       (optimizer, schedule, warmupFraction) = (.google, .google, 0.1)
     case .bert4keras:
-      (tokenizer, truncation) = (.google, "bert4keras")
+      (tokenizer, truncation) = (.google, .bert4keras)
       // Its pair example asks for the pooler and drops 0.1 of it; its other examples have neither.
       usesPooler = task == .pair
       headDropout = task == .pair ? 0.1 : 0
-      initialization = .truncatedNormal
       setKerasOptimizer(learningRate: 2e-5)
       epochs = 10
     case .kerasBert:
-      (tokenizer, truncation) = (.google, "google")
-      (usesPooler, headDropout, initialization) = (false, 0, .glorotUniform)
+      (tokenizer, truncation) = (.google, .google)
+      headDropout = 0
       setKerasOptimizer(learningRate: 1e-5)
       epochs = 5
     case .seed2019:
-      (tokenizer, truncation) = (.character, "google")
-      (usesPooler, headDropout, initialization) = (false, 0, .glorotUniform)
+      (tokenizer, truncation) = (.character, .google)
+      headDropout = 0
       (kind, isClipped) = (.binarySigmoid, true)
       // The recipe cuts characters; two special tokens come on top.
       (maxCharacters, maxLength) = (100, 102)
@@ -102,6 +102,17 @@ extension Recipe.Task {
     case (_, .binarySigmoid): ["accuracy", "f1", "mcc", "auc", "f1Macro", "loss"]
     // With more than two classes f1 and auc are left out: they name one class of two.
     case (_, .softmax): ["accuracy", "f1", "f1Macro", "mcc", "auc", "loss"]
+    }
+  }
+}
+
+extension Recipe.HeadInitialization {
+  /// The dialect's choice.
+  init(_ choice: Dialect.HeadInitialization) {
+    switch choice {
+    case .normal: self = .normal
+    case .truncatedNormal: self = .truncatedNormal
+    case .glorotUniform: self = .glorotUniform
     }
   }
 }

@@ -165,16 +165,7 @@ extension Recipe.DataSection {
     reader.checkLabels(labels, task: task, kind: kind)
     maxCharacters = reader.integer("maxCharacters", 1...Int.max) ?? defaults.maxCharacters
     maxLength = reader.integer("maxLength", 3...Int.max) ?? defaults.maxLength
-    let truncation = reader.string("truncation") ?? defaults.truncation
-    if Truncation(truncation) == nil {
-      let words = Truncation.names
-      let meant = Suggestion.nearest(to: truncation, among: words).map { " Did you mean \($0)?" }
-      reader.findings.add(
-        reader.place(of: "truncation"),
-        "`data.truncation` must be one of \(words.joined(separator: ", ")); found \"\(truncation)\".\(meant ?? "")"
-      )
-    }
-    self.truncation = truncation
+    truncation = reader.truncation("truncation") ?? defaults.truncation
     tokenizer = reader.choice("tokenizer", TokenizerKind.self) ?? defaults.tokenizer
     lowercase = reader.flag("lowercase")
     if lowercase == nil, tokenizer == .character { lowercase = false }

@@ -165,7 +165,7 @@ extension YAMLWriter {
     write("labels", data.labels)
     write("maxLength", data.maxLength)
     write("maxCharacters", data.maxCharacters)
-    write("truncation", data.truncation)
+    write("truncation", data.truncation.rawValue)
     write("tokenizer", data.tokenizer.rawValue)
     if let lowercase = data.lowercase { write("lowercase", lowercase) }
   }

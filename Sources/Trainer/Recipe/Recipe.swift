@@ -74,7 +74,7 @@ package struct Recipe: Sendable, Equatable {
     package var frozenLayers: Int
   }
 
-  package struct Columns: Sendable, Equatable {
+  package struct Columns: Sendable, Equatable, Codable {
     package var text: String
     package var text2: String?
     package var label: String
@@ -94,7 +94,7 @@ package struct Recipe: Sendable, Equatable {
     package var maxLength: Int
     /// Unicode scalars of a text that are kept, before tokenization (the 2019 recipes).
     package var maxCharacters: Int?
-    package var truncation: String
+    package var truncation: Truncation
     package var tokenizer: TokenizerKind
     /// nil: as the model folder says.
     package var lowercase: Bool?

@@ -1,4 +1,5 @@
 import Foundation
+import Text
 
 extension RecipeReader {
   /// The file or folder that `key` names, which must exist; `what` it is if the recipe cannot do without.
@@ -37,6 +38,21 @@ extension RecipeReader {
     }
     findings.add(
       place(of: key), "`\(path(of: key))` must be a size such as 1500M or 3G; found \"\(text)\".")
+    return nil
+  }
+
+  /// A truncation policy in the spelling of `Truncation`.
+  func truncation(_ key: String) -> Truncation? {
+    guard let text = string(key) else { return nil }
+    if let truncation = Truncation(rawValue: text) { return truncation }
+    let words = [
+      "google", "bert4keras", "huggingface", "only-first", "only-second", "head+tail(n)", "error",
+    ]
+    let meant = Suggestion.nearest(to: text, among: words).map { " Did you mean \($0)?" } ?? ""
+    findings.add(
+      place(of: key),
+      "`\(path(of: key))` must be one of \(words.joined(separator: ", ")); found \"\(text)\".\(meant)"
+    )
     return nil
   }
 

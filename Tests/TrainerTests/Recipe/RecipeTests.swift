@@ -211,7 +211,7 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
     ("data.labels=[a, b, a]", "--set data.labels=[a, b, a]: `data.labels` gives \"a\" twice."),
     (
       "data.truncation=hugging",
-      "--set data.truncation=hugging: `data.truncation` must be one of \(Truncation.names.joined(separator: ", ")); found \"hugging\"."
+      "--set data.truncation=hugging: `data.truncation` must be one of google, bert4keras, huggingface, only-first, only-second, head+tail(n), error; found \"hugging\"."
     ),
     (
       "evaluation.patience=2",

@@ -1,0 +1,141 @@
+import Foundation
+import Model
+import Text
+
+/// What a trained model does, apart from its weights: kept beside them as `lockstep.json`, so that
+/// prediction needs neither the recipe nor the training rows.
+package struct TaskDefinition: Sendable, Equatable, Codable {
+  /// The layout of this file.
+  package static let currentVersion = 1
+  package static let fileName = "lockstep.json"
+
+  package var version = currentVersion
+  package var task: Recipe.Task
+  package var classification: Recipe.Classification
+  /// In the order of the outputs; of two, the second is the positive one. Empty for regression.
+  package var labels: [String]
+  package var head: Head
+  package var dialect: Dialect
+  package var tokenizer: TokenizerKind
+  package var lowercase: Bool
+  /// In the spelling of a recipe.
+  package var truncation: String
+  package var maxLength: Int
+  package var maxCharacters: Int?
+  package var format: RowFormat?
+  package var header: HeaderPolicy
+  package var columns: Recipe.Columns
+
+  /// The definition that `recipe` and the labels of its rows make.
+  package init(
+    _ recipe: Recipe, labels: [String], lowercase: Bool, hiddenDropout: Float
+  ) {
+    task = recipe.task
+    classification = recipe.classification
+    self.labels = labels
+    self.lowercase = lowercase
+    dialect = recipe.model.dialect
+    tokenizer = recipe.data.tokenizer
+    truncation = recipe.data.truncation.rawValue
+    maxLength = recipe.data.maxLength
+    maxCharacters = recipe.data.maxCharacters
+    format = recipe.data.format
+    header = recipe.data.header
+    columns = recipe.data.columns
+    head = Head(
+      outputs: Self.outputs(recipe, labels: labels), loss: Self.loss(recipe),
+      usesPooler: recipe.head.usesPooler,
+      dropout: recipe.head.dropout.map(Float.init) ?? hiddenDropout)
+  }
+
+  private static func outputs(_ recipe: Recipe, labels: [String]) -> Int {
+    recipe.task == .regression || recipe.classification.kind == .binarySigmoid ? 1 : labels.count
+  }
+
+  private static func loss(_ recipe: Recipe) -> Head.Loss {
+    if recipe.task == .regression { return .squaredError }
+    switch recipe.classification.kind {
+    case .softmax: return .softmax
+    case .binarySigmoid, .multiLabel:
+      return recipe.classification.isClipped ? .sigmoidClipped : .sigmoid
+    }
+  }
+}
+
+extension TaskDefinition {
+  /// The definition's file: the same definition gives the same bytes.
+  package func encoded() throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return try encoder.encode(self) + Data("\n".utf8)
+  }
+
+  /// Reads the definition beside the weights in `folder`.
+  package init(folder: URL) throws {
+    let url = folder.appending(path: Self.fileName)
+    guard let data = try? Data(contentsOf: url) else {
+      throw RunError.notAModelOfARun(folder.path)
+    }
+    do {
+      self = try JSONDecoder().decode(Self.self, from: data)
+    } catch {
+      throw RunError.damaged(url.path, "it is not a task definition")
+    }
+    guard version <= Self.currentVersion else {
+      throw RunError.damaged(url.path, "its version is \(version), this program knows \(Self.currentVersion)")
+    }
+    guard Truncation(rawValue: truncation) != nil, head.outputs > 0,
+      task == .regression || classification.kind == .binarySigmoid
+        ? head.outputs == 1 : head.outputs == labels.count
+    else {
+      throw RunError.damaged(url.path, "its head and its \(labels.count) labels do not fit")
+    }
+  }
+}
+
+extension TaskDefinition {
+  /// What a head's outputs say of one input.
+  package enum Prediction: Sendable, Equatable {
+    /// The label's number and the probability of every label.
+    case label(Int, probabilities: [Double])
+    /// The numbers of the labels from the threshold on, and the probability of every label.
+    case labels([Int], probabilities: [Double])
+    case value(Double)
+  }
+
+  /// Decodes one row of outputs `[C]`.
+  package func prediction(_ outputs: [Float]) -> Prediction {
+    precondition(outputs.count == head.outputs, "\(outputs.count) of \(head.outputs) outputs")
+    if task == .regression { return .value(Double(outputs[0])) }
+    switch classification.kind {
+    case .softmax:
+      let probabilities = Self.softmax(outputs)
+      // The first of equals, so that the result is one.
+      let best = probabilities.indices.max {
+        (probabilities[$0], $1) < (probabilities[$1], $0)
+      }
+      return .label(best ?? 0, probabilities: probabilities)
+    case .binarySigmoid:
+      let positive = Self.sigmoid(outputs[0])
+      return .label(
+        positive >= classification.threshold ? 1 : 0, probabilities: [1 - positive, positive])
+    case .multiLabel:
+      let probabilities = outputs.map(Self.sigmoid)
+      return .labels(
+        probabilities.indices.filter { probabilities[$0] >= classification.threshold },
+        probabilities: probabilities)
+    }
+  }
+
+  static func sigmoid(_ logit: Float) -> Double {
+    let x = Double(logit)
+    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x))
+  }
+
+  static func softmax(_ logits: [Float]) -> [Double] {
+    let top = Double(logits.max() ?? 0)
+    let powers = logits.map { exp(Double($0) - top) }
+    let sum = powers.reduce(0, +)
+    return powers.map { $0 / sum }
+  }
+}
