@@ -48,7 +48,7 @@ extension RecipeReader {
     let words = [
       "google", "bert4keras", "huggingface", "only-first", "only-second", "head+tail(n)", "error",
     ]
-    let meant = Suggestion.nearest(to: text, among: words).map { " Did you mean \($0)?" } ?? ""
+    let meant = suggestion(for: text, among: words).map { " Did you mean \($0)?" } ?? ""
     findings.add(
       place(of: key),
       "`\(path(of: key))` must be one of \(words.joined(separator: ", ")); found \"\(text)\".\(meant)"

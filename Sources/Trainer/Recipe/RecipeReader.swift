@@ -1,3 +1,5 @@
+import Text
+
 /// Reads one section of a recipe: typed values by key, every problem noted, unknown keys found at the end.
 ///
 /// A key is known because it was asked for, so reading code is the one list of a section's keys.
@@ -57,7 +59,7 @@ final class RecipeReader {
   func finish() {
     for key in order where !known.contains(key) {
       guard let entry = entries[key] else { continue }
-      let meant = Suggestion.nearest(to: key, among: known)
+      let meant = suggestion(for: key, among: known)
       let remedy =
         meant.map { "Did you mean `\(prefix)\($0)`?" }
         ?? "Known keys here: \(known.joined(separator: ", "))."
@@ -133,7 +135,7 @@ final class RecipeReader {
   func choice(_ key: String, among words: [String]) -> String? {
     guard let word = string(key) else { return nil }
     if words.contains(word) { return word }
-    let meant = Suggestion.nearest(to: word, among: words).map { " Did you mean \($0)?" } ?? ""
+    let meant = suggestion(for: word, among: words).map { " Did you mean \($0)?" } ?? ""
     findings.add(
       place(of: key),
       "`\(prefix)\(key)` must be one of \(words.joined(separator: ", ")); found \"\(word)\".\(meant)"

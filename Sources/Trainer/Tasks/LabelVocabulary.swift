@@ -35,7 +35,7 @@ package struct LabelVocabulary: Sendable {
 
   /// What is said of a label that is not one.
   func remedy(for label: String) -> String {
-    if let meant = Suggestion.nearest(to: label, among: labels) {
+    if let meant = suggestion(for: label, among: labels) {
       return "did you mean \(DataProblem.quoted(meant))? The labels are \(DataProblem.list(labels))"
     }
     return "use one of \(DataProblem.list(labels)), or name it in data.labels and train with it"

@@ -83,6 +83,6 @@ package struct ParameterInitialization: Sendable {
   private static func normal(_ words: SIMD4<UInt32>) -> Double {
     let radius = (-2 * log(unit(words))).squareRoot()
     let turn = Double(words[2]) * 0x1p-32
-    return radius * cosine(ofPiTimes: 2 * turn)
+    return radius * PortableMath.cosine(ofPiTimes: 2 * turn)
   }
 }

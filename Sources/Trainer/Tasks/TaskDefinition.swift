@@ -82,7 +82,8 @@ extension TaskDefinition {
       throw RunError.damaged(url.path, "it is not a task definition")
     }
     guard version <= Self.currentVersion else {
-      throw RunError.damaged(url.path, "its version is \(version), this program knows \(Self.currentVersion)")
+      throw RunError.damaged(
+        url.path, "its version is \(version), this program knows \(Self.currentVersion)")
     }
     guard Truncation(rawValue: truncation) != nil, head.outputs > 0,
       task == .regression || classification.kind == .binarySigmoid

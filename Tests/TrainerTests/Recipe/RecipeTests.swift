@@ -315,11 +315,4 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       #expect(Recipe.keys.contains(String(key)), "\(key) is documented and does not exist")
     }
   }
-
-  @Test(arguments: [
-    ("", "", 0), ("a", "", 1), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3),
-  ])
-  func `edit distance counts slips`(a: String, b: String, distance: Int) {
-    #expect(Suggestion.distance(Array(a.utf8), Array(b.utf8)) == distance)
-  }
 }

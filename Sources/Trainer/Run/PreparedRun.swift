@@ -1,0 +1,289 @@
+import Foundation
+import Model
+import Text
+
+/// All that a run needs, read and checked before its first step.
+package struct PreparedRun: Sendable {
+  package let recipe: Recipe
+  package let definition: TaskDefinition
+  package let configuration: BertConfiguration
+  /// nil if the weights are drawn.
+  let model: ModelFolder?
+  /// Files of the model that go into every model saved.
+  let vocabularyURL: URL
+  package let train: ExampleSet
+  package let dev: ExampleSet?
+  package let test: ExampleSet?
+  package let table: ParameterTable
+  /// One flag for each of `table.parameters`.
+  package let trainable: [Bool]
+  package let batches: BatchPlan
+  package let totalSteps: Int
+  package let schedule: Schedule
+  package let optimizer: OptimizerSettings
+  /// Sentences worth printing once.
+  package let notes: [String]
+
+  /// Reads and checks everything that `recipe` names; nothing is written.
+  ///
+  /// - Throws: `PreparationErrors` with all that is wrong.
+  package init(_ recipe: Recipe, threads: Int) throws {
+    var findings = Findings()
+    let opened = findings.attempt { try OpenedModel(recipe) }
+    let trainRows = findings.attempt { try Self.rows(recipe, recipe.data.train) }
+    let devRows = findings.attempt { try recipe.data.dev.map { try Self.rows(recipe, $0) } }
+    let testRows = findings.attempt { try recipe.data.test.map { try Self.rows(recipe, $0) } }
+    let labels = trainRows.flatMap { rows in
+      findings.attempt { try Self.labels(recipe, rows: rows) }
+    }
+    guard let opened, let trainRows, let labels else { throw PreparationErrors(findings.errors) }
+
+    var configuration = opened.configuration
+    configuration.apply(recipe.model)
+    self.configuration = configuration
+    self.recipe = recipe
+    model = opened.folder
+    vocabularyURL = opened.vocabularyURL
+    definition = TaskDefinition(
+      recipe, labels: labels, lowercase: opened.tokenizer.lowercase,
+      hiddenDropout: configuration.hiddenDropout)
+    let table = ParameterTable(configuration, head: definition.head)
+    self.table = table
+    let trainable = findings.attempt {
+      try Self.trainable(recipe.model, table: table, configuration: configuration)
+    }
+
+    let reader = ExampleReader(definition, tokenizer: opened.tokenizer, threads: threads)
+    let train = findings.attempt { try reader.examples(trainRows, withLabel: true) }
+    let dev = findings.attempt { try devRows?.map { try reader.examples($0, withLabel: true) } }
+    let test = findings.attempt { try testRows?.map { try reader.examples($0, withLabel: true) } }
+    guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
+      throw PreparationErrors(findings.errors)
+    }
+    (self.trainable, self.train, self.dev, self.test) = (trainable, train, dev, test)
+    batches = BatchPlan(
+      count: train.sequences.count, batchSize: recipe.batch.size, dropsLast: recipe.batch.dropsLast,
+      seed: recipe.seed)
+    totalSteps = try Self.totalSteps(recipe, batches: batches, file: train.file)
+    schedule = Schedule(
+      recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
+    optimizer = OptimizerSettings(recipe)
+    notes = opened.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
+  }
+
+  private static func rows(_ recipe: Recipe, _ url: URL) throws -> RowFile {
+    let data = recipe.data
+    return try ExampleReader.rows(
+      url, format: data.format, header: data.header, columns: data.columns, withLabel: true)
+  }
+
+  /// The recipe's labels, or those of the training rows if they make a task of its kind.
+  private static func labels(_ recipe: Recipe, rows: RowFile) throws -> [String] {
+    if recipe.task == .regression { return [] }
+    if let labels = recipe.data.labels { return labels }
+    let found = ExampleReader.labels(of: rows, classification: recipe.classification)
+    let kind = recipe.classification.kind
+    func refuse(_ rule: String, _ remedy: String) -> DataErrors {
+      DataErrors(
+        DataProblem(
+          file: rows.file, column: recipe.data.columns.label, rule: rule, remedy: remedy))
+    }
+    let shown = DataProblem.list(found)
+    if kind == .binarySigmoid, found.count > 2 {
+      throw refuse(
+        "binary-sigmoid has two labels, the rows have \(found.count): \(shown)",
+        "set classification.kind: softmax, or correct data.columns.label")
+    }
+    if found.count < (kind == .multiLabel ? 1 : 2) {
+      throw refuse(
+        "the rows have \(found.count) different labels\(found.isEmpty ? "" : ": \(shown)")",
+        "give rows of every label, name them all in data.labels, or correct data.columns.label")
+    }
+    return found
+  }
+
+  private static func totalSteps(
+    _ recipe: Recipe, batches: BatchPlan, file: String
+  ) throws -> Int {
+    guard batches.stepsPerEpoch > 0 else {
+      throw RunError(
+        .data,
+        "\(file): \(batches.count) rows make no step of batch.size \(batches.batchSize) while batch.dropLast is true. "
+          + "Lower batch.size, or leave batch.dropLast out.")
+    }
+    switch recipe.length {
+    case .steps(let steps): return steps
+    case .epochs(let epochs): return epochs * batches.stepsPerEpoch
+    }
+  }
+
+  /// Which tensors are trained.
+  private static func trainable(
+    _ section: Recipe.ModelSection, table: ParameterTable, configuration: BertConfiguration
+  ) throws -> [Bool] {
+    guard section.frozenLayers <= configuration.layerCount else {
+      throw RunError(
+        .usage,
+        "model.frozenLayers is \(section.frozenLayers), the model has \(configuration.layerCount) layers. "
+          + "Give at most \(configuration.layerCount).")
+    }
+    var prefixes = (0..<section.frozenLayers).map { "bert.encoder.layer.\($0)." }
+    if section.freezesEmbeddings { prefixes.append("bert.embeddings.") }
+    for prefix in section.frozen {
+      // Names are accepted with and without the prefix, as they are in model files.
+      let matching = ["", "bert."].map { $0 + prefix }.first { full in
+        table.parameters.contains { $0.name.hasPrefix(full) }
+      }
+      guard let matching else {
+        throw RunError(
+          .usage,
+          "model.frozen: no tensor's name starts with \"\(prefix)\". Names look like "
+            + "bert.encoder.layer.0.attention.self.query.weight; lockstep inspect lists them.")
+      }
+      prefixes.append(matching)
+    }
+    let flags = table.parameters.map { parameter in
+      !prefixes.contains { parameter.name.hasPrefix($0) }
+    }
+    guard flags.contains(true) else {
+      throw RunError(.usage, "Every tensor is frozen, so there is nothing to train. Freeze fewer.")
+    }
+    return flags
+  }
+
+  private static func notes(of sets: [ExampleSet]) -> [String] {
+    sets.filter { $0.truncation.cutRows > 0 }.map { "\($0.file): \($0.truncation)" }
+  }
+}
+
+/// Gathers the errors of steps that do not depend on one another.
+private struct Findings {
+  var errors: [any Error] = []
+
+  mutating func attempt<T>(_ body: () throws -> T) -> T? {
+    do {
+      return try body()
+    } catch {
+      errors.append(error)
+      return nil
+    }
+  }
+}
+
+/// All that stops a run before its first step.
+package struct PreparationErrors: Error, CustomStringConvertible {
+  package let errors: [any Error]
+
+  init(_ errors: [any Error]) { self.errors = errors }
+
+  package var description: String { errors.map { "\($0)" }.joined(separator: "\n") }
+}
+
+/// The model that a recipe names, with its tokenizer.
+private struct OpenedModel {
+  let folder: ModelFolder?
+  let configuration: BertConfiguration
+  let vocabularyURL: URL
+  let tokenizer: Tokenizer
+  let notes: [String]
+
+  init(_ recipe: Recipe) throws {
+    let section = recipe.model
+    let path: URL
+    let lowercase: Bool?
+    var notes: [String]
+    switch section.initialize {
+    case .pretrained:
+      let model = try ModelFolder.open(section.path, dialect: section.dialect)
+      (folder, path, configuration) = (model, model.folder, model.configuration)
+      (lowercase, notes) = (model.lowercase, model.warnings)
+    case .random:
+      folder = nil
+      path = section.path
+      let names = ["config.json", "bert_config.json"].map { path.appending(path: $0) }
+      guard let url = names.first(where: { FileManager.default.fileExists(atPath: $0.path) }) else {
+        throw RunError(
+          .data,
+          "\(path.path): there is no config.json. Give the folder of a configuration and a vocab.txt."
+        )
+      }
+      (configuration, _, notes) = try BertConfiguration.read(url, dialect: section.dialect)
+      lowercase = nil
+    }
+    vocabularyURL = path.appending(path: "vocab.txt")
+    guard FileManager.default.fileExists(atPath: vocabularyURL.path) else {
+      throw RunError(
+        .data, "\(path.path): there is no vocab.txt. Put the one that belongs to the model there.")
+    }
+    let vocabulary = try Vocabulary(contentsOf: vocabularyURL)
+    notes += vocabulary.warnings
+    notes += try vocabulary.check(modelVocabularySize: configuration.vocabularySize)
+    guard let lowercase = recipe.data.lowercase ?? lowercase else {
+      throw RunError(
+        .usage,
+        "\(path.path) does not say whether its vocabulary is lower-cased. Set data.lowercase to true (uncased, Chinese) or false (cased)."
+      )
+    }
+    guard recipe.data.maxLength <= configuration.maximumPositions else {
+      throw RunError(
+        .usage,
+        "data.maxLength is \(recipe.data.maxLength), the model has \(configuration.maximumPositions) positions. "
+          + "Give at most \(configuration.maximumPositions).")
+    }
+    tokenizer = Tokenizer(vocabulary: vocabulary, kind: recipe.data.tokenizer, lowercase: lowercase)
+    self.notes = notes + tokenizer.warnings
+  }
+}
+
+extension BertConfiguration {
+  /// Applies what a recipe overrides.
+  fileprivate mutating func apply(_ section: Recipe.ModelSection) {
+    if let rate = section.hiddenDropout { hiddenDropout = Float(rate) }
+    if let rate = section.attentionDropout { attentionDropout = Float(rate) }
+    if let activation = section.activation { self.activation = activation }
+    if let epsilon = section.layerNormEpsilon { layerNormEpsilon = Float(epsilon) }
+  }
+}
+
+extension Schedule {
+  /// The schedule of a recipe whose run has `totalSteps` steps.
+  init(_ recipe: Recipe, totalSteps: Int, stepsPerEpoch: Int) {
+    let section = recipe.schedule
+    let peak = recipe.optimizer.learningRate
+    // As the frameworks round: Google and Keras down, Hugging Face up.
+    let share = (section.warmupFraction ?? 0) * Double(totalSteps)
+    let rounded = section.name == .google ? share.rounded(.down) : share.rounded(.up)
+    let warmup = section.warmupSteps ?? Int(rounded)
+    switch section.name {
+    case .constant:
+      self = warmup > 0 ? .constantWithWarmup(peak: peak, warmup: warmup) : .constant(rate: peak)
+    case .linear: self = .linear(peak: peak, warmup: warmup, total: totalSteps)
+    case .cosine: self = .cosine(peak: peak, warmup: warmup, total: totalSteps)
+    case .inverseSquareRoot: self = .inverseSquareRoot(peak: peak, warmup: warmup)
+    case .adamWarmup:
+      self = .adamWarmup(
+        peak: peak, warmup: warmup, total: totalSteps, low: section.minimumRate ?? 0)
+    case .google: self = .google(peak: peak, warmup: warmup, total: totalSteps)
+    case .twoEpoch:
+      self = .twoEpoch(stepsPerEpoch: stepsPerEpoch, peak: peak, low: section.minimumRate ?? 1e-5)
+    case .piecewise:
+      self = .piecewiseLinear(
+        peak: peak, points: section.points.map { Point(step: $0.step, multiplier: $0.multiplier) })
+    }
+  }
+}
+
+extension OptimizerSettings {
+  /// The settings of a recipe.
+  init(_ recipe: Recipe) {
+    let section = recipe.optimizer
+    let clipping = section.clipNorm.map { norm in
+      recipe.model.dialect == .huggingface ? Clipping.torch(norm) : .google(norm)
+    }
+    self.init(
+      section.name.method, weightDecay: section.weightDecay, epsilon: section.epsilon,
+      clipping: clipping)
+    beta1 = section.beta1
+    beta2 = section.beta2
+  }
+}

@@ -1,0 +1,108 @@
+import Foundation
+import Model
+import Text
+
+/// How the program ends; the numbers are those of `sysexits.h` where it has one.
+package enum ExitStatus: Int32, Sendable {
+  case done = 0
+  /// The command line or the recipe is wrong.
+  case usage = 64
+  /// Rows, a vocabulary or weights are wrong.
+  case data = 65
+  /// The machine cannot do it: memory, libraries.
+  case environment = 69
+  /// A defect of the program.
+  case internalFailure = 70
+  /// A file cannot be written, or a run's directory is in use.
+  case inputOutput = 74
+  /// Stopped on request with a checkpoint: run it again.
+  case tryAgain = 75
+  /// A loss or gradient is not finite.
+  case notFinite = 78
+
+  /// The one mapping from errors to exit codes.
+  package init(_ error: any Error) {
+    switch error {
+    case let error as RunError: self = error.status
+    case is RecipeErrors: self = .usage
+    case is DataErrors, is VocabularyError, is TruncationError: self = .data
+    case let error as WeightsError: self = error.rule == .output ? .inputOutput : .data
+    case is OptimizerError: self = .notFinite
+    case let errors as PreparationErrors: self = errors.errors.first.map(ExitStatus.init) ?? .usage
+    case is CocoaError: self = .inputOutput
+    default: self = .internalFailure
+    }
+  }
+}
+
+/// Why a run cannot start or go on, with its remedy and its exit code.
+package struct RunError: Error, Equatable, CustomStringConvertible {
+  package let status: ExitStatus
+  package let description: String
+
+  package init(_ status: ExitStatus, _ description: String) {
+    self.status = status
+    self.description = description
+  }
+}
+
+extension RunError {
+  static func notAModelOfARun(_ folder: String) -> RunError {
+    RunError(
+      .data,
+      "\(folder): there is no \(TaskDefinition.fileName), so this is no model that a run has saved. "
+        + "Give the directory of a finished run."
+    )
+  }
+
+  static func damaged(_ file: String, _ reason: String) -> RunError {
+    RunError(
+      .data, "\(file): \(reason). The file is damaged; restore it from a copy, or train again.")
+  }
+
+  static func exists(_ folder: String) -> RunError {
+    RunError(
+      .usage,
+      "\(folder) holds a run already. Add --resume to continue it, or give another directory with --run."
+    )
+  }
+
+  static func inUse(_ folder: String) -> RunError {
+    RunError(
+      .inputOutput,
+      "\(folder) is being written by another process. Wait for it to end, or give another directory with --run."
+    )
+  }
+
+  /// A call of the operating system that failed on `path`.
+  static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
+    let reason = String(cString: strerror(code))
+    let remedy =
+      switch code {
+      case ENOSPC, EDQUOT, EFBIG: "Free some space, or give a directory on another disk."
+      case EACCES, EPERM, EROFS: "Give a directory that you may write to."
+      case ENOENT: "Check the path."
+      default: "Check the disk and the path."
+      }
+    return RunError(.inputOutput, "\(path) cannot be \(action): \(reason). \(remedy)")
+  }
+
+  /// The same for an error of Foundation.
+  static func system(_ path: String, _ action: String, _ error: any Error) -> RunError {
+    let error = error as NSError
+    if let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError,
+      cause.domain == NSPOSIXErrorDomain
+    {
+      return system(path, action, Int32(cause.code))
+    }
+    let codes: [Int: Int32] = [
+      CocoaError.fileWriteOutOfSpace.rawValue: ENOSPC,
+      CocoaError.fileWriteNoPermission.rawValue: EACCES,
+      CocoaError.fileReadNoPermission.rawValue: EACCES,
+      CocoaError.fileWriteVolumeReadOnly.rawValue: EROFS,
+      CocoaError.fileNoSuchFile.rawValue: ENOENT,
+      CocoaError.fileReadNoSuchFile.rawValue: ENOENT,
+    ]
+    return system(path, action, codes[error.code] ?? EIO)
+  }
+}
