@@ -1,8 +1,55 @@
 import ArgumentParser
+import Foundation
+import Trainer
 
-@main
-struct Lockstep: AsyncParsableCommand {
+struct Lockstep: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lockstep",
-    abstract: "Fine-tunes BERT with the same bits on any number of ranks.")
+    abstract: "Fine-tunes BERT with the same bits on any number of threads.",
+    discussion: """
+      A first run:
+        lockstep train recipes/movies.yaml --run runs/movies
+        lockstep evaluate --run runs/movies --data data/movies/test.tsv
+        lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
+
+      Standard output carries results, standard error progress and messages. Exit codes: 0 done, 64 usage, 65 data, \
+      69 environment, 70 internal, 74 input/output, 75 checkpointed (run it again with --resume), 78 not finite.
+      """,
+    subcommands: [
+      Train.self, Evaluate.self, Predict.self, Tokenize.self, Embed.self, Inspect.self,
+      Convert.self, Bench.self, Doctor.self,
+    ])
+}
+
+@main
+enum Program {
+  static func main() {
+    // A closed pipe is an error of `write`, not the end of a training.
+    signal(SIGPIPE, SIG_IGN)
+    KernelChoice.make()
+    var command: any ParsableCommand
+    do {
+      command = try Lockstep.parseAsRoot()
+    } catch {
+      Lockstep.exit(withError: error)
+    }
+    do {
+      try command.run()
+    } catch {
+      exit(reporting: error)
+    }
+  }
+
+  /// Ends the process as the error asks for.
+  private static func exit(reporting error: any Error) -> Never {
+    switch error {
+    case is ValidationError, is CleanExit, is ExitCode: Lockstep.exit(withError: error)
+    case is Console.BrokenPipe: Foundation.exit(ExitStatus.done.rawValue)
+    case let status as ExitStatus: Foundation.exit(status.rawValue)
+    default:
+      let sentence = error is CocoaError ? error.localizedDescription : "\(error)"
+      Console.message("error: \(sentence)")
+      Foundation.exit(ExitStatus(error).rawValue)
+    }
+  }
 }

@@ -3,7 +3,7 @@ import Model
 import Text
 
 /// How the program ends; the numbers are those of `sysexits.h` where it has one.
-package enum ExitStatus: Int32, Sendable {
+package enum ExitStatus: Int32, Error, Sendable {
   case done = 0
   /// The command line or the recipe is wrong.
   case usage = 64
@@ -28,6 +28,7 @@ package enum ExitStatus: Int32, Sendable {
     case is DataErrors, is VocabularyError, is TruncationError: self = .data
     case let error as WeightsError: self = error.rule == .output ? .inputOutput : .data
     case is OptimizerError: self = .notFinite
+    case let error as CheckpointError: self = error.rule == .mismatch ? .usage : .inputOutput
     case let errors as PreparationErrors: self = errors.errors.first.map(ExitStatus.init) ?? .usage
     case is CocoaError: self = .inputOutput
     default: self = .internalFailure

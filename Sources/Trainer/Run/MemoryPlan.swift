@@ -1,0 +1,122 @@
+import Model
+
+/// What a run will take, known before its first step.
+package struct MemoryPlan: Sendable, Equatable {
+  /// Leaves computed together.
+  package let leavesAtOnce: Int
+  /// Parameters, gradient and two moments.
+  package let stateBytes: Int
+  /// Activations and partial sums of the largest step that the rows can make.
+  package let stepBytes: Int
+
+  package var totalBytes: Int { stateBytes + stepBytes }
+
+  /// Chooses as many leaves at once as fit into `limit` bytes; the recipe's number if it gives one.
+  ///
+  /// - Throws: `RunError` if not even one leaf at a time fits.
+  package init(_ run: PreparedRun, engine: Engine, limit: Int) throws {
+    let recipe = run.recipe
+    stateBytes = 4 * run.table.count * MemoryLayout<Float>.stride
+    // No step is larger than the one that the longest rows would make together.
+    let longest = run.train.sequences.sorted { $0.ids.count > $1.ids.count }
+      .prefix(recipe.batch.size)
+    let batch = run.packed(Array(longest))
+    var choices: [Int] = []
+    if let fixed = recipe.batch.leavesAtOnce {
+      choices = [fixed]
+    } else {
+      var size = recipe.batch.leaves
+      while size >= 1 {
+        choices.append(size)
+        size /= 2
+      }
+    }
+    let needs = choices.map { (size: $0, bytes: engine.workingBytes(of: batch, leavesAtOnce: $0)) }
+    let state = stateBytes
+    if let choice = needs.first(where: { state + $0.bytes <= limit }) {
+      (leavesAtOnce, stepBytes) = choice
+      return
+    }
+    let least = needs.min { $0.bytes < $1.bytes }
+    throw RunError(
+      .environment,
+      "The run needs \(Self.text(state + (least?.bytes ?? 0))) of memory and may use \(Self.text(limit)). "
+        + "Lower data.maxLength or batch.size, use a smaller model, or raise memoryLimit.")
+  }
+
+  /// Such as `812 MB`, `3.1 GB`.
+  package static func text(_ bytes: Int) -> String {
+    bytes < 1_000_000_000
+      ? "\((bytes + 999_999) / 1_000_000) MB" : "\(Progress.fixed(Double(bytes) / 1e9, 1)) GB"
+  }
+}
+
+extension PreparedRun {
+  /// `sequences` as the batch of one step.
+  func packed(_ sequences: [SequenceInput]) -> PackedBatch {
+    let dealt = LeafPlan.deal(
+      lengths: sequences.map(\.ids.count), leaves: recipe.batch.leaves,
+      cost: SequenceCost(
+        hiddenSize: configuration.hiddenSize, intermediateSize: configuration.intermediateSize))
+    return PackedBatch(leaves: dealt.map { $0.map { sequences[$0] } })
+  }
+
+  /// Of the tokens that padding to each step's longest row would make, the share that is never made.
+  package var paddingAvoided: Double {
+    var real = 0
+    var padded = 0
+    var rows = BatchRows(batches)
+    for step in 0..<min(batches.stepsPerEpoch, totalSteps) {
+      let lengths = rows.rows(ofStep: step).map { train.sequences[$0].ids.count }
+      real += lengths.reduce(0, +)
+      padded += lengths.count * (lengths.max() ?? 0)
+    }
+    return padded == 0 ? 0 : 1 - Double(real) / Double(padded)
+  }
+
+  /// What will be done, in lines for a person.
+  package func summary(_ memory: MemoryPlan, threads: Int) -> String {
+    let c = configuration
+    let parameters = table.count
+    let trained = zip(table.parameters, trainable).filter(\.1).reduce(0) { $0 + $1.0.range.count }
+    var lines = [
+      "model      \(c.layerCount) layers, hidden \(c.hiddenSize), \(parameters) parameters"
+        + (trained < parameters ? ", \(trained) of them trained" : ""),
+      "head       \(definition.head.outputs) \(definition.head.outputs == 1 ? "output" : "outputs"), \(definition.head.loss.rawValue)"
+        + (definition.labels.isEmpty ? "" : ": \(Self.list(definition.labels))"),
+    ]
+    for (name, set) in [("train", train), ("dev", dev), ("test", test)] {
+      if let set {
+        lines.append(
+          "\(name.padded(to: 11))\(set.sequences.count) rows, \(set.tokenCount) tokens (\(set.file))"
+        )
+      }
+    }
+    let epochs = Double(totalSteps) / Double(batches.stepsPerEpoch)
+    let avoided = Int((100 * paddingAvoided).rounded())
+    lines += [
+      "steps      \(totalSteps) of \(batches.batchSize) rows, \(batches.stepsPerEpoch) an epoch, \(Self.short(epochs)) epochs",
+      "padding    \(avoided) % of the tokens of padded batches avoided",
+      "optimizer  \(recipe.optimizer.name.rawValue) \(recipe.optimizer.learningRate), schedule \(recipe.schedule.name.rawValue)",
+      "memory     \(MemoryPlan.text(memory.totalBytes)) planned, \(memory.leavesAtOnce) of \(recipe.batch.leaves) leaves at once",
+      "threads    \(threads)",
+    ]
+    return lines.joined(separator: "\n")
+  }
+
+  private static func list(_ labels: [String]) -> String {
+    labels.prefix(8).joined(separator: ", ")
+      + (labels.count > 8 ? " and \(labels.count - 8) more" : "")
+  }
+
+  private static func short(_ value: Double) -> String {
+    value == value.rounded() ? "\(Int(value))" : Progress.fixed(value, 2)
+  }
+}
+
+extension String {
+  /// The text with spaces behind it up to `width` characters.
+  func padded(to width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
+  }
+}

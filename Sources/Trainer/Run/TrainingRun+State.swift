@@ -1,0 +1,173 @@
+import Crypto
+import Foundation
+import Model
+import Text
+
+extension TrainingRun {
+  /// Puts the weights in place, from the last checkpoint or the model; returns the steps done.
+  func begin() throws -> Int {
+    for notice in store.notices { output.write(notice + "\n") }
+    if let loaded = try store.load(into: parameters, optimizer: optimizer) {
+      for notice in loaded.notices { output.write(notice + "\n") }
+      try check(loaded.state)
+      best = loaded.state.best
+      finalDigest = loaded.weightsDigest
+      output.write("resuming after step \(loaded.state.step) from \(loaded.url.path)\n")
+      return loaded.state.step
+    }
+    try AtomicFile.write(Data(prepared.recipe.yaml.utf8), to: directory.recipe)
+    try initialize()
+    return 0
+  }
+
+  /// Loads the model, and draws what it lacks.
+  private func initialize() throws {
+    let table = prepared.table
+    let draws = ParameterInitialization(seed: prepared.recipe.seed)
+    let range = prepared.configuration.initializerRange
+    let head = prepared.recipe.head.initialization
+    guard let model = prepared.model else {
+      // Encoders are drawn as their makers do; Keras' uniform is for its heads only.
+      let kind = head == .glorotUniform ? .truncatedNormal : head
+      let isHead = { (name: String) in !name.hasPrefix("bert.") }
+      draws.fill(
+        Set(table.parameters.map(\.name)), of: table, in: parameters, purpose: .modelInitialisation
+      ) {
+        ParameterInitialization.distribution(
+          isHead($0.name) ? head : kind, shape: $0.shape, range: range)
+      }
+      output.write("all weights drawn from seed \(prepared.recipe.seed)\n")
+      return
+    }
+    let report = try model.load(into: parameters, table: table)
+    let missing = Set(report.missing.map(\.name))
+    draws.fill(missing, of: table, in: parameters, purpose: .headInitialisation) {
+      ParameterInitialization.distribution(head, shape: $0.shape, range: range)
+    }
+    output.write("\(model.location): \(report)\n")
+    if !missing.isEmpty {
+      output.write(
+        "drawn from seed \(prepared.recipe.seed): \(report.missing.map(\.name).joined(separator: ", "))\n"
+      )
+    }
+  }
+
+  // MARK: Checkpoints
+
+  /// What the bits of a run depend on beside its recipe and rows.
+  private var numerics: String {
+    let contract = engine.contract
+    return
+      "OpenBLAS \(BLAS.coreName), rows independent \(contract.rowsAreIndependent), folded rows \(contract.foldedRows)"
+  }
+
+  func checkpoint(step: Int) throws -> SavedCheckpoint {
+    let batches = prepared.batches
+    let place = batches.place(ofStep: step)
+    let recipe = prepared.recipe
+    return try store.save(
+      RunState(
+        step: step, epoch: place.epoch, positionInEpoch: place.positions.lowerBound, best: best,
+        seed: recipe.seed, batchSize: recipe.batch.size, leaves: recipe.batch.leaves,
+        dataFingerprint: dataFingerprint, recipeHash: recipe.resultDigest,
+        dialect: recipe.model.dialect, numericsFingerprint: numerics),
+      parameters: parameters, optimizer: optimizer)
+  }
+
+  private var dataFingerprint: String {
+    Self.digest([prepared.train.fingerprint, prepared.dev?.fingerprint ?? "-"])
+  }
+
+  static func digest(_ parts: [String]) -> String {
+    SHA256.hash(data: Data(parts.joined(separator: "\n").utf8)).map {
+      ($0 < 16 ? "0" : "") + String($0, radix: 16)
+    }.joined()
+  }
+
+  /// Refuses to go on with another recipe or other rows; says if another CPU changes the bits.
+  private func check(_ state: RunState) throws {
+    if state.recipeHash != prepared.recipe.resultDigest {
+      let before = (try? String(contentsOf: directory.recipe, encoding: .utf8)) ?? ""
+      let changes = prepared.recipe.differences(from: before)
+      throw RunError(
+        .usage,
+        "The recipe is not the one that \(directory.url.path) was started with: \(changes.joined(separator: "; ")). "
+          + "Resume with the old values, or start another run with --run.")
+    }
+    if state.dataFingerprint != dataFingerprint {
+      throw RunError(
+        .data,
+        "The rows of \(prepared.train.file)\(prepared.dev.map { " or \($0.file)" } ?? "") are not those that \(directory.url.path) was started with. "
+          + "Restore them, or start another run with --run.")
+    }
+    if state.numericsFingerprint != numerics {
+      output.write(
+        "note: the run was started with \(state.numericsFingerprint), this machine has \(numerics): the last bits of the weights may differ from an undisturbed run's\n"
+      )
+    }
+  }
+
+  // MARK: The best model
+
+  /// Writes `best/`: all that prediction needs.
+  func saveBest() throws {
+    let definition = prepared.definition
+    let vocabulary = try InputFile.contents(of: prepared.vocabularyURL)
+    try ModelFolder.export(
+      huggingFaceTo: directory.best, configuration: prepared.configuration, arena: parameters,
+      table: prepared.table,
+      task: ModelFolder.TaskDescription(
+        labels: definition.labels.count == definition.head.outputs ? definition.labels : nil,
+        head: definition.head),
+      vocabulary: vocabulary, lowercase: definition.lowercase,
+      extra: [TaskDefinition.fileName: [UInt8](definition.encoded())])
+  }
+}
+
+extension Recipe {
+  /// Keys that a resume may change: none of them enters the weights, or the rows are compared themselves.
+  private static let freeKeys: Set = [
+    "threads", "memoryLimit", "batch.leavesAtOnce", "checkpoint.everySteps",
+    "checkpoint.everyMinutes", "checkpoint.keep", "model.path", "data.train", "data.dev",
+    "data.test", "data.format", "data.header", "data.columns.text", "data.columns.text2",
+    "data.columns.label",
+  ]
+
+  /// SHA-256 of all that enters the weights, but for the rows.
+  package var resultDigest: String {
+    TrainingRun.digest(
+      Self.flattened(yaml).filter { !Self.freeKeys.contains($0.key) }.map {
+        "\($0.key)=\($0.value)"
+      }
+    )
+  }
+
+  /// What differs from the recipe written as `before`, in words.
+  func differences(from before: String) -> [String] {
+    let old = Dictionary(Self.flattened(before).map { ($0.key, $0.value) }) { $1 }
+    let new = Self.flattened(yaml)
+    let names = Set(new.map(\.key))
+    var changes = new.filter { !Self.freeKeys.contains($0.key) && old[$0.key] != $0.value }.map {
+      "\($0.key) is \($0.value), was \(old[$0.key] ?? "absent")"
+    }
+    for key in old.keys.sorted() where !names.contains(key) && !Self.freeKeys.contains(key) {
+      changes.append("\(key) is absent, was \(old[key] ?? "")")
+    }
+    return changes
+  }
+
+  /// Full key and written value of each line of a recipe that `yaml` wrote.
+  private static func flattened(_ yaml: String) -> [(key: String, value: String)] {
+    var path: [String] = []
+    var result: [(key: String, value: String)] = []
+    for line in yaml.split(separator: "\n") {
+      let depth = line.prefix { $0 == " " }.count / 2
+      guard let colon = line.firstIndex(of: ":"), depth <= path.count else { continue }
+      path.removeLast(path.count - depth)
+      path.append(String(line[..<colon].drop { $0 == " " }))
+      let value = line[line.index(after: colon)...].drop { $0 == " " }
+      if !value.isEmpty { result.append((path.joined(separator: "."), String(value))) }
+    }
+    return result
+  }
+}

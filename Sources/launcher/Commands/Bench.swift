@@ -1,0 +1,107 @@
+import ArgumentParser
+import Foundation
+import Model
+import Trainer
+
+struct Bench: ParsableCommand {
+  enum Size: String, ExpressibleByArgument, CaseIterable { case base, small, tiny }
+  enum Lengths: String, ExpressibleByArgument, CaseIterable { case fixed, uniform }
+
+  static let configuration = CommandConfiguration(
+    abstract: "Time training steps on random weights and rows.",
+    discussion: """
+      A step is forward, backward and an AdamW update. Work counts as 6·P·T + 12·L·H·Σ length² operations, \
+      P = L (4H² + 2HF): the encoder's products, without embeddings, head, norms and optimizer.
+
+      Example:
+        lockstep bench --model base --batch 24 --length 128 --threads 2 --json
+      """)
+
+  @Option(help: "base (12 layers of 768), small (6 of 384) or tiny (2 of 128).")
+  var model = Size.base
+
+  @Option(help: "Sequences of a step.")
+  var batch = 24
+
+  @Option(help: "Tokens of a sequence, or of the longest.")
+  var length = 128
+
+  @Option(help: "All of that length, or spread evenly from an eighth of it.")
+  var lengths = Lengths.fixed
+
+  @Option(help: "Timed steps.")
+  var steps = 5
+
+  @Option(help: "Steps before them.")
+  var warmup = 2
+
+  @Option(help: "Leaves of a step.")
+  var leaves = 8
+
+  @Option(help: "Leaves computed together; by default all.")
+  var leavesAtOnce: Int?
+
+  @Option(help: "Dropout of the model.")
+  var dropout: Float = 0.1
+
+  @Flag(help: "One JSON object.")
+  var json = false
+
+  @OptionGroup var threads: ThreadOptions
+
+  func validate() throws {
+    guard (1...4096).contains(batch), (2...512).contains(length), steps >= 1, warmup >= 0 else {
+      throw ValidationError("Give --batch 1 to 4096, --length 2 to 512, --steps at least 1.")
+    }
+    for count in [leaves, leavesAtOnce ?? 1] where count < 1 || count.nonzeroBitCount != 1 {
+      throw ValidationError("--leaves and --leaves-at-once are powers of two.")
+    }
+    guard (0..<1).contains(dropout) else { throw ValidationError("--dropout is below 1.") }
+  }
+
+  func run() throws {
+    Console.message(KernelChoice.description)
+    let shape = BenchmarkShape(
+      configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
+      leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
+    let result = Benchmark.run(
+      shape, threads: threads.count, warmup: warmup, steps: steps,
+      progress: { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") })
+    let rates = (
+      median: result.operations / result.medianSeconds / 1e9,
+      best: result.operations / result.bestSeconds / 1e9
+    )
+    let peak = Double(Machine.peakMemory) / 1_048_576
+    if json {
+      try Console.print(
+        "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\","
+          + "\"threads\":\(threads.count),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
+          + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
+          + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
+          + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"
+          + "\"peakMiB\":\(peak),\"blas\":\(JSONText.quoted(BLAS.coreName))}")
+    } else {
+      try Console.print(
+        String(
+          format: "median %.3f s a step (best %.3f), %d tokens, %.1f GFLOP/s (best %.1f), %.0f tokens/s, peak %.0f MiB",
+          result.medianSeconds, result.bestSeconds, result.tokens, rates.median, rates.best,
+          Double(result.tokens) / result.medianSeconds, peak))
+    }
+  }
+
+  private var configuration: BertConfiguration {
+    switch model {
+    case .base:
+      BertConfiguration(
+        vocabularySize: 21_128, hiddenSize: 768, layerCount: 12, headCount: 12,
+        intermediateSize: 3_072)
+    case .small:
+      BertConfiguration(
+        vocabularySize: 21_128, hiddenSize: 384, layerCount: 6, headCount: 12,
+        intermediateSize: 1_536)
+    case .tiny:
+      BertConfiguration(
+        vocabularySize: 21_128, hiddenSize: 128, layerCount: 2, headCount: 2, intermediateSize: 512)
+    }
+  }
+}

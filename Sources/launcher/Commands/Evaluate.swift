@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Trainer
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Score a run's best model on labelled rows.",
+    discussion: """
+      The rows have the columns of the run's recipe. One JSON object with the metrics goes to standard output.
+
+      Example:
+        lockstep evaluate --run runs/movies --data data/movies/test.tsv
+      """)
+
+  @Option(help: "The run's directory.")
+  var run: String
+
+  @Option(help: "The labelled rows: .tsv, .csv or .jsonl.")
+  var data: String
+
+  @OptionGroup var threads: ThreadOptions
+
+  func run() throws {
+    let model = try SavedModel(run: URL(argument: run), threads: threads.count)
+    let (evaluation, examples) = try model.evaluate(URL(argument: data))
+    if examples.truncation.cutRows > 0 {
+      Console.message("note: \(examples.file): \(examples.truncation)")
+    }
+    let metrics = evaluation.metrics.map { "\"\($0.name)\":\($0.value)" }
+    try Console.print("{\"rows\":\(evaluation.rows),\(metrics.joined(separator: ","))}")
+  }
+}
+
+struct Predict: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Predict rows with a run's best model.",
+    discussion: """
+      The input has the text columns of the run's recipe (.tsv, .csv, .jsonl) or a text a line (.txt). The output has one JSON \
+      object a row, in the same order: the label and the probability of every label, or the value.
+
+      Example:
+        lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
+      """)
+
+  @Option(help: "The run's directory.")
+  var run: String
+
+  @Option(help: "The rows to predict.")
+  var input: String
+
+  @Option(help: "The file to write.")
+  var output: String
+
+  @OptionGroup var threads: ThreadOptions
+
+  func run() throws {
+    let model = try SavedModel(run: URL(argument: run), threads: threads.count)
+    let examples = try model.predict(URL(argument: input), to: URL(argument: output))
+    if examples.truncation.cutRows > 0 {
+      Console.message("note: \(examples.file): \(examples.truncation)")
+    }
+    Console.message("\(examples.sequences.count) rows predicted into \(output)")
+  }
+}
