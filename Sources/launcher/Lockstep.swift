@@ -43,9 +43,11 @@ enum Program {
   /// Ends the process as the error asks for.
   private static func exit(reporting error: any Error) -> Never {
     switch error {
-    case is ValidationError, is CleanExit, is ExitCode: Lockstep.exit(withError: error)
     case is Console.BrokenPipe: Foundation.exit(ExitStatus.done.rawValue)
     case let status as ExitStatus: Foundation.exit(status.rawValue)
+    case _ where [.success, .validationFailure].contains(Lockstep.exitCode(for: error)):
+      // Help that was asked for, and what a command says of its options.
+      Lockstep.exit(withError: error)
     default:
       let sentence = error is CocoaError ? error.localizedDescription : "\(error)"
       Console.message("error: \(sentence)")

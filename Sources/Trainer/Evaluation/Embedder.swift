@@ -32,7 +32,8 @@ package final class Embedder {
         "--layer \(layer): the model has the layers 0 (embeddings) to \(configuration.layerCount).")
     }
     if layer != nil, layer != configuration.layerCount, pooling == .pooler {
-      throw RunError(.usage, "--layer does not go with --pooling pooler, which reads the last layer.")
+      throw RunError(
+        .usage, "--layer does not go with --pooling pooler, which reads the last layer.")
     }
     // The engine knows the pooler as a part of a head; its one output is never computed.
     let head =

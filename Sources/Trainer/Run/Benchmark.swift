@@ -36,7 +36,7 @@ package struct BenchmarkShape: Sendable {
     let philox = Philox(seed: 1)
     return (0..<batch).map { number in
       let word = philox.block(SIMD4(UInt32(number), 0, 0, 0))[0]
-      return least + Int(UInt64(word) * UInt64(length - least + 1) >> 32)
+      return least + Int((UInt64(word) * UInt64(length - least + 1)) >> 32)
     }
   }
 
@@ -102,7 +102,8 @@ package enum Benchmark {
     seconds.sort()
     let middle = seconds.count / 2
     let median =
-      seconds.count.isMultiple(of: 2) ? (seconds[middle - 1] + seconds[middle]) / 2 : seconds[middle]
+      seconds.count.isMultiple(of: 2)
+      ? (seconds[middle - 1] + seconds[middle]) / 2 : seconds[middle]
     return Result(
       medianSeconds: median, bestSeconds: seconds[0], tokens: batch.tokenCount,
       operations: shape.operations)
@@ -114,7 +115,7 @@ package enum Benchmark {
     let sequences = shape.lengths.enumerated().map { number, length in
       let ids = (0..<length).map { i in
         let word = philox.block(SIMD4(UInt32(i), UInt32(number), 0, 0))[0]
-        return Int32(UInt64(word) * UInt64(shape.configuration.vocabularySize) >> 32)
+        return Int32((UInt64(word) * UInt64(shape.configuration.vocabularySize)) >> 32)
       }
       return SequenceInput(
         ids: ids, segments: Array(repeating: 0, count: length), exampleID: UInt64(number),

@@ -14,9 +14,9 @@ package final class Progress {
   private var pausedSeconds = 0.0
   private var isOpen = false
 
-  /// - Parameters:
-  ///   - isTerminal: one line that is written over again; otherwise a plain line every few seconds.
-  ///   - write: takes text, line ends included.
+  /// Shows one line that is written over again on a terminal, and otherwise a plain line every few seconds.
+  ///
+  /// `write` takes text, line ends included.
   package init(
     firstStep: Int, totalSteps: Int, isTerminal: Bool, write: @escaping (String) -> Void
   ) {

@@ -7,7 +7,7 @@ package final class RunRequests: Sendable {
 
   package init() {}
 
-  /// Asks for a checkpoint at the next step border, and the end. Returns whether it was asked before.
+  /// Asks for a checkpoint at the next step border, and the end; returns whether it was asked before.
   @discardableResult
   package func stop() -> Bool { stopping.exchange(true, ordering: .relaxed) }
 

@@ -12,7 +12,7 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var version = currentVersion
   package var task: Recipe.Task
   package var classification: Recipe.Classification
-  /// In the order of the outputs; of two, the second is the positive one. Empty for regression.
+  /// In the order of the outputs, of two the second being the positive one; empty for regression.
   package var labels: [String]
   package var head: Head
   package var dialect: Dialect

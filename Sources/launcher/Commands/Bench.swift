@@ -83,7 +83,8 @@ struct Bench: ParsableCommand {
     } else {
       try Console.print(
         String(
-          format: "median %.3f s a step (best %.3f), %d tokens, %.1f GFLOP/s (best %.1f), %.0f tokens/s, peak %.0f MiB",
+          format:
+            "median %.3f s a step (best %.3f), %d tokens, %.1f GFLOP/s (best %.1f), %.0f tokens/s, peak %.0f MiB",
           result.medianSeconds, result.bestSeconds, result.tokens, rates.median, rates.best,
           Double(result.tokens) / result.medianSeconds, peak))
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collective
 import Foundation
 import Model
 import Trainer
@@ -25,12 +26,9 @@ struct Doctor: ParsableCommand {
       "           \(BLAS.configuration)",
       "kernels    rows of products \(contract.rowsAreIndependent ? "do not depend on their neighbours" : "depend on their neighbours: leaves are computed by themselves, which is slower")",
       "           weight gradients of up to \(contract.foldedRows) tokens are added inside the product",
-      "MPI        \(Self.messagePassing)",
+      "MPI        \(MPILibrary.version ?? "the library does not say its version")",
     ]
     lines.append("nothing is in the way of a training")
     try Console.print(lines.joined(separator: "\n"))
   }
-
-  /// What the program was linked with; nothing is started to find out.
-  private static var messagePassing: String { "one process; see lockstep train --help" }
 }

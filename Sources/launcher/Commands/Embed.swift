@@ -39,7 +39,8 @@ struct Embed: ParsableCommand {
   @Flag(help: "By default as the model's folder says.")
   var letters: Case?
 
-  @Option(help: "Cut texts to so many tokens; without it, a text past the model's positions is an error.")
+  @Option(
+    help: "Cut texts to so many tokens; without it, a text past the model's positions is an error.")
   var maxLength: Int?
 
   @OptionGroup var threads: ThreadOptions
@@ -68,11 +69,13 @@ struct Embed: ParsableCommand {
   private func textParser(_ folder: ModelFolder) throws -> Parser {
     let positions = folder.configuration.maximumPositions
     if let maxLength, !(3...positions).contains(maxLength) {
-      throw RunError(.usage, "--max-length \(maxLength): give 3 to \(positions), the model's positions.")
+      throw RunError(
+        .usage, "--max-length \(maxLength): give 3 to \(positions), the model's positions.")
     }
     guard let url = folder.vocabularyURL else {
       throw RunError(
-        .data, "\(folder.folder.path): there is no vocab.txt. Put it there, or use --input-form ids.")
+        .data,
+        "\(folder.folder.path): there is no vocab.txt. Put it there, or use --input-form ids.")
     }
     let kind = tokenizer ?? (dialect == .huggingface ? .huggingface : .google)
     guard let lowercase = letters.map({ $0 == .uncased }) ?? folder.lowercase else {
@@ -124,7 +127,8 @@ struct Embed: ParsableCommand {
           RunError(.data, "standard input:\(line.number): \(reason)")
         }
         guard let input = try? JSONDecoder().decode(Ids.self, from: Data(line.text.utf8)) else {
-          throw refuse("the line is not an object with ids and segments, two lists of whole numbers.")
+          throw refuse(
+            "the line is not an object with ids and segments, two lists of whole numbers.")
         }
         guard input.ids.count == input.segments.count, !input.ids.isEmpty else {
           throw refuse(
@@ -133,7 +137,8 @@ struct Embed: ParsableCommand {
         }
         guard input.ids.count <= configuration.maximumPositions else {
           throw refuse(
-            "\(input.ids.count) ids where the model has \(configuration.maximumPositions) positions. Give fewer.")
+            "\(input.ids.count) ids where the model has \(configuration.maximumPositions) positions. Give fewer."
+          )
         }
         let ids = 0..<Int32(configuration.vocabularySize)
         if let id = input.ids.first(where: { !ids.contains($0) }) {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Text
 import Trainer
 
 struct Evaluate: ParsableCommand {
@@ -12,8 +13,8 @@ struct Evaluate: ParsableCommand {
         lockstep evaluate --run runs/movies --data data/movies/test.tsv
       """)
 
-  @Option(help: "The run's directory.")
-  var run: String
+  @Option(name: .customLong("run"), help: "The run's directory.")
+  var directory: String
 
   @Option(help: "The labelled rows: .tsv, .csv or .jsonl.")
   var data: String
@@ -21,7 +22,7 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
 
   func run() throws {
-    let model = try SavedModel(run: URL(argument: run), threads: threads.count)
+    let model = try SavedModel(run: URL(argument: directory), threads: threads.count)
     let (evaluation, examples) = try model.evaluate(URL(argument: data))
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")
@@ -42,8 +43,8 @@ struct Predict: ParsableCommand {
         lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
       """)
 
-  @Option(help: "The run's directory.")
-  var run: String
+  @Option(name: .customLong("run"), help: "The run's directory.")
+  var directory: String
 
   @Option(help: "The rows to predict.")
   var input: String
@@ -54,7 +55,7 @@ struct Predict: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
 
   func run() throws {
-    let model = try SavedModel(run: URL(argument: run), threads: threads.count)
+    let model = try SavedModel(run: URL(argument: directory), threads: threads.count)
     let examples = try model.predict(URL(argument: input), to: URL(argument: output))
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")

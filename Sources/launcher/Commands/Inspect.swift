@@ -25,7 +25,7 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     let inspection = try Inspection(URL(argument: path), dialect: dialect)
-    try Console.print(json ? inspection.json.compact() : "\(inspection)")
+    try Console.print(json ? inspection.json.compact() : inspection.text)
   }
 }
 

@@ -19,8 +19,9 @@ struct Train: ParsableCommand {
   @Argument(help: "The recipe, a YAML file.")
   var recipe: String
 
-  @Option(help: "The run's directory; by default runs/ and the recipe's name.")
-  var run: String?
+  @Option(
+    name: .customLong("run"), help: "The run's directory; by default runs/ and the recipe's name.")
+  var runDirectory: String?
 
   @Flag(help: "Continue the run from its last checkpoint, or begin if it has none.")
   var resume = false
@@ -57,7 +58,7 @@ struct Train: ParsableCommand {
     Console.message(summary)
 
     let name = recipeURL.deletingPathExtension().lastPathComponent
-    let directory = try RunDirectory(URL(argument: run ?? "runs/\(name)"), resumes: resume)
+    let directory = try RunDirectory(URL(argument: runDirectory ?? "runs/\(name)"), resumes: resume)
     Signals.install()
     let training = try TrainingRun(
       prepared, directory: directory, engine: engine, memory: memory, requests: Signals.requests,
@@ -66,7 +67,8 @@ struct Train: ParsableCommand {
     case .finished(let digest):
       try Console.print("weights sha256 \(digest)")
     case .interrupted:
-      Console.message("continue with: lockstep train \(self.recipe) --run \(directory.url.path) --resume")
+      Console.message(
+        "continue with: lockstep train \(self.recipe) --run \(directory.url.path) --resume")
       throw ExitStatus.tryAgain
     }
   }

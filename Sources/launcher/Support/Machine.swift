@@ -2,13 +2,16 @@ import Foundation
 
 /// What this machine gives to this process.
 enum Machine {
-  /// CPUs that the process may run on.
+  /// CPUs that the process may run on, as `sched_getaffinity` says.
   static var processors: Int {
-    var set = cpu_set_t()
-    guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else {
+    guard let list = status("Cpus_allowed_list") else {
       return max(1, ProcessInfo.processInfo.activeProcessorCount)
     }
-    let count = withUnsafeBytes(of: &set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
+    // Such as "0-3,8".
+    let count = list.split(separator: ",").reduce(0) { sum, part in
+      let bounds = part.split(separator: "-").compactMap { Int($0) }
+      return sum + ((bounds.last ?? 0) - (bounds.first ?? 1) + 1)
+    }
     return max(1, count)
   }
 
@@ -31,7 +34,9 @@ enum Machine {
   }()
 
   /// Whether the CPU and the system have the four extensions that OpenBLAS' AVX-512 kernels use.
-  static var hasAVX512: Bool { flags.isSuperset(of: ["avx512f", "avx512dq", "avx512bw", "avx512vl"]) }
+  static var hasAVX512: Bool {
+    flags.isSuperset(of: ["avx512f", "avx512dq", "avx512bw", "avx512vl"])
+  }
 
   /// Bytes that the process may still take: free memory, or less where a control group says so.
   static var availableMemory: Int {
@@ -56,9 +61,14 @@ enum Machine {
 
   /// The most memory that this process has held, in bytes.
   static var peakMemory: Int {
-    var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
-    return usage.ru_maxrss << 10
+    status("VmHWM").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0
+  }
+
+  /// What the kernel says of this process under `key`.
+  private static func status(_ key: String) -> String? {
+    lines(of: "/proc/self/status").first { $0.hasPrefix("\(key):") }.map {
+      $0.dropFirst(key.count + 1).trimmingCharacters(in: .whitespaces)
+    }
   }
 
   private static func number(in path: String) -> Int? {
