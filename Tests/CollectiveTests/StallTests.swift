@@ -96,4 +96,24 @@ import Testing
     // Nobody answers, so there is no agreement: the run is aborted with the failure's code.
     #expect(engine.finish(exitCode: 0) == ExitCode.stall)
   }
+
+  @Test func `time in which nobody looked, as when a machine sleeps, is nobody's silence`() throws {
+    let notices = Notices()
+    let results = try onRanks(
+      2,
+      settings: { rank in
+        var settings = settings(rank, notices: notices)
+        settings.progress = .cooperative
+        return settings
+      }
+    ) { engine in
+      try engine.introduce()
+      // Longer than the time-out of one second.
+      usleep(1_300_000 + 200_000 * UInt32(engine.rank))
+      try engine.barrier().wait()
+      return true
+    }
+    #expect(results == [true, true])
+    #expect(notices.all == [])
+  }
 }

@@ -67,6 +67,10 @@ extension CollectiveEngine {
 
   func tickControl() throws(CommunicationError) {
     let now = monotonicSeconds()
+    // While this rank was not looking, stopped or computing or its machine asleep, nobody was silent.
+    let absence = now - lastTick
+    lastTick = now
+    if absence > settings.silenceSeconds / 2 { table.forgive(absence) }
     try stepAgreement()
     guard now >= table.nextBeat else { return }
     table.nextBeat = now + settings.heartbeatSeconds

@@ -83,6 +83,7 @@ package final class CollectiveEngine: @unchecked Sendable {
   var counters = Counters()
   var scratch = ScratchPool()
   var table: PhaseTable
+  var lastTick = monotonicSeconds()
   let startTime = monotonicSeconds()
   /// A communicator that throws while a failure is being reported is not called again.
   var isBroken = false

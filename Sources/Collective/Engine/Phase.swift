@@ -114,6 +114,14 @@ struct PhaseTable {
     entries[rank].lastHeard = now
   }
 
+  /// Takes `seconds` during which this rank did not look out of every age.
+  mutating func forgive(_ seconds: Double) {
+    for rank in entries.indices {
+      entries[rank].lastHeard += seconds
+      entries[rank].beatTime += seconds
+    }
+  }
+
   func isBeatUnderWay(to peer: Int) -> Bool { underWay.contains(peer) }
   mutating func startBeat(to peer: Int) { underWay.insert(peer) }
   mutating func endBeat(to peer: Int) { underWay.remove(peer) }

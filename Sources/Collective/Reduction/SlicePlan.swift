@@ -12,7 +12,9 @@ package struct SlicePlan: Sendable, Equatable {
   let digest: UInt64
 
   /// Segments of about this many bytes keep the wire busy while another one is being summed.
-  package static let defaultSegmentBytes = 1 << 20
+  ///
+  /// Measured between 2 ranks with 25 MiB: 256 KiB is best over 1 Gb/s, 1 MiB in shared memory, each by a tenth.
+  package static let defaultSegmentBytes = 512 << 10
 
   /// Cuts given by the caller: `P + 1` ascending borders for each segment.
   init(count: Int, ranks: Int, borders: [Int]) throws(CommunicationError) {
