@@ -34,7 +34,7 @@ import Trainer
     try Self.prepare(prepared.url, replacing: replacing)
     var ends: Set<Int> = []
     for killedAfter in 0..<operations {
-      let folder = try TemporaryFolder(copying: prepared.url)
+      let folder = try FolderCopy(prepared.url)
       do {
         let gate = FaultyGate(after: killedAfter, .killed)
         #expect(throws: FaultyGate.Killed.self) {
@@ -63,7 +63,7 @@ import Trainer
     let prepared = try TemporaryFolder()
     try Self.prepare(prepared.url, replacing: replacing)
     for failing in 0..<(try Self.operationCount(replacing: replacing)) {
-      let folder = try TemporaryFolder(copying: prepared.url)
+      let folder = try FolderCopy(prepared.url)
       let gate = FaultyGate(after: failing, .diskFull)
       let store = try CheckpointStore(run: folder.url, operations: gate.operations)
       let error = #expect(throws: CheckpointError.self) { try SmallRun.save(30, to: store) }

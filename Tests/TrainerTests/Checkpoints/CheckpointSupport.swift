@@ -130,11 +130,20 @@ func complete(_ steps: [String]) -> [String] {
     }).sorted()
 }
 
-extension TemporaryFolder {
-  /// A copy of the folder `original`.
-  convenience init(copying original: URL) throws {
-    try self.init()
-    try FileManager.default.removeItem(at: url)
+/// A copy of a folder that is removed when it goes out of scope.
+///
+/// In memory where the system has such a place: the tests that use it synchronise thousands of files.
+final class FolderCopy {
+  let url: URL
+
+  init(_ original: URL) throws {
+    let memory = URL(filePath: "/dev/shm")
+    let base =
+      FileManager.default.isWritableFile(atPath: memory.path)
+      ? memory : FileManager.default.temporaryDirectory
+    url = base.appending(path: "lockstep-\(UUID().uuidString)")
     try FileManager.default.copyItem(at: original, to: url)
   }
+
+  deinit { try? FileManager.default.removeItem(at: url) }
 }
