@@ -74,6 +74,7 @@ extension CheckpointStore {
     try check(weights, table.parameters.map { ($0.name, $0.shape) })
     try check(
       moments, trained.flatMap { [("\($0.name).m", $0.shape), ("\($0.name).v", $0.shape)] })
+    optimizer.momentsWereReplaced()
     for parameter in table.parameters {
       try weights.read(parameter.name, into: parameters[parameter.range])
     }

@@ -18,6 +18,8 @@ package final class Optimizer {
   /// For each of the table's parameters whether it is trained.
   package let trainable: [Bool]
   /// First moments `m`, laid out as the parameters; zero for frozen tensors.
+  ///
+  /// Whoever writes to the moments must call `momentsWereReplaced`.
   package let firstMoment: Arena
   /// Second moments `v`, likewise.
   package let secondMoment: Arena
@@ -35,6 +37,10 @@ package final class Optimizer {
   let multipliers: [Double]
   let decays: [Bool]
   let pool: ThreadPool
+  let wordTable: WordTable?
+  /// For each row of the word table whether a moment of it may be other than zero; empty when that
+  /// is unknown.
+  var rowsWithMoments: [Bool] = []
 
   /// An optimizer with zero moments.
   ///
@@ -54,11 +60,15 @@ package final class Optimizer {
     self.multipliers = multipliers
     self.pool = pool
     decays = table.parameters.map(settings.decayGroups.decays)
+    wordTable = WordTable(table)
     firstMoment = Arena(count: table.count)
     secondMoment = Arena(count: table.count)
     chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
     (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
   }
+
+  /// Tells that others wrote to the moments, as a resume does.
+  package func momentsWereReplaced() { rowsWithMoments = [] }
 
   /// Updates every chunk; returns the global gradient norm before clipping.
   ///
@@ -87,14 +97,21 @@ package final class Optimizer {
   package func squareSums(of gradient: Arena, chunks: Range<Int>) -> [Double] {
     precondition(gradient.count == table.count, "\(gradient.count) of \(table.count) elements")
     let wanted = segmentRange(chunks)
+    let sparse = sparseWordTable(gradient)
     var sums = [Double](repeating: 0, count: wanted.count)
     sums.withUnsafeMutableBufferPointer { sums in
       pool.run(chunks.count) { tile, _ in
         let chunk = chunks.lowerBound + tile
         for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] {
-          let range = segments[number].range
-          sums[number - wanted.lowerBound] = OptimizerKernels.squareSum(
-            gradient.base + range.lowerBound, count: range.count)
+          let segment = segments[number]
+          let sum: Double
+          if let sparse, segment.parameter == sparse.table.parameter {
+            sum = Self.squareSum(gradient, part: segment.range, sparse)
+          } else {
+            sum = OptimizerKernels.squareSum(
+              gradient.base + segment.range.lowerBound, count: segment.range.count)
+          }
+          sums[number - wanted.lowerBound] = sum
         }
       }
     }
@@ -144,13 +161,27 @@ package final class Optimizer {
       self.coefficients($0, scale: norm.scales[$0], learningRate: learningRate, step: step)
     }
     guard !settings.method.adaptsLayers else {
+      rowsWithMoments = []
       precondition(chunks == 0..<chunkCount, "LAMB of chunks \(chunks) of \(chunkCount)")
       updateAdapted(
         parameters: parameters, gradient: gradient, coefficients: coefficients,
         learningRate: learningRate, step: step)
       return
     }
+    let sparse = sparseWordTable(gradient)
+    if let sparse {
+      if rowsWithMoments.isEmpty { findRowsWithMoments(sparse.table) }
+      for row in sparse.touched { rowsWithMoments[Int(row)] = true }
+    } else {
+      rowsWithMoments = []
+    }
     forEachSegment(of: chunks) { _, segment in
+      if let sparse, segment.parameter == sparse.table.parameter {
+        updateWordTable(
+          part: segment.range, sparse, parameters: parameters, gradient: gradient,
+          coefficients[segment.parameter])
+        return
+      }
       let start = segment.range.lowerBound
       OptimizerKernels.adam(
         parameters: parameters.base + start, gradient: gradient.base + start,

@@ -47,6 +47,27 @@ enum OptimizerKernels {
     }
   }
 
+  /// What `adam` does where the gradient is zero, without reading it; all arrays `[count]`.
+  @inline(never)
+  static func adamWithoutGradient(
+    parameters p: Values, first m: Values, second v: Values, count: Int, _ c: Coefficients
+  ) {
+    for i in 0..<count {
+      let (moment, square) = moments(0, m[i], v[i], c)
+      m[i] = moment
+      v[i] = square
+      let old = p[i]
+      p[i] = old - (c.rate * direction(moment, square, c) + c.decay * old)
+    }
+  }
+
+  /// What `adam` does where gradient and moments are zero.
+  @inline(never)
+  static func decay(parameters p: Values, count: Int, _ c: Coefficients) {
+    // The zero of the other term counts: it makes the sum of a zero of either sign positive.
+    for i in 0..<count { p[i] -= 0 + c.decay * p[i] }
+  }
+
   /// Updates moments alone; all arrays `[count]`.
   @inline(never)
   static func moments(
@@ -99,10 +120,23 @@ enum OptimizerKernels {
   /// Element `i` goes to lane `i mod 16`, each lane adds in rising order, lanes are folded by halves:
   /// the result is the same on every processor. Infinite or NaN exactly when an element is, because
   /// the square of a float is far from the largest double.
-  @inline(never)
   static func squareSum(_ x: UnsafePointer<Float>, count: Int) -> Double {
+    var lanes = Lanes()
+    addSquares(x, count: count, to: &lanes)
+    return fold(lanes)
+  }
+
+  /// The 16 lanes of a sum of squares.
+  struct Lanes {
     var low = SIMD8<Double>.zero
     var high = SIMD8<Double>.zero
+  }
+
+  /// Adds squares to the lanes, from lane 0 on.
+  @inline(never)
+  static func addSquares(_ x: UnsafePointer<Float>, count: Int, to lanes: inout Lanes) {
+    var low = lanes.low
+    var high = lanes.high
     let bytes = UnsafeRawPointer(x)
     var i = 0
     while i + 16 <= count {
@@ -112,20 +146,17 @@ enum OptimizerKernels {
       high += b * b
       i += 16
     }
-    var lanes = SIMD16<Double>(lowHalf: low, highHalf: high)
-    var lane = 0
-    while i < count {
-      lanes[lane] += Double(x[i]) * Double(x[i])
-      i += 1
-      lane += 1
+    for lane in 0..<count - i {
+      let value = Double(x[i + lane])
+      if lane < 8 { low[lane] += value * value } else { high[lane - 8] += value * value }
     }
-    return fold(lanes)
+    lanes = Lanes(low: low, high: high)
   }
 
   /// The sum of 16 lanes, by halves.
   @inline(__always)
-  static func fold(_ lanes: SIMD16<Double>) -> Double {
-    let eight = lanes.lowHalf + lanes.highHalf
+  static func fold(_ lanes: Lanes) -> Double {
+    let eight = lanes.low + lanes.high
     let four = eight.lowHalf + eight.highHalf
     let two = four.lowHalf + four.highHalf
     return two.x + two.y

@@ -46,6 +46,7 @@ struct OptimizerFixture: Decodable, Sendable {
 func flatArena(_ values: [Float]) -> Arena {
   let arena = Arena(count: values.count)
   for (i, value) in values.enumerated() { arena.base[i] = value }
+  arena.touchedRows = nil
   return arena
 }
 
