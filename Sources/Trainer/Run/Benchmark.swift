@@ -33,11 +33,8 @@ package struct BenchmarkShape: Sendable {
   package var lengths: [Int] {
     guard spreads else { return Array(repeating: length, count: batch) }
     let least = max(2, length / 8)
-    let philox = Philox(seed: 1)
-    return (0..<batch).map { number in
-      let word = philox.block(SIMD4(UInt32(number), 0, 0, 0))[0]
-      return least + Int((UInt64(word) * UInt64(length - least + 1)) >> 32)
-    }
+    // No generator, so that another program can be given the same batch (scripts/peers/shapes.py).
+    return (0..<batch).map { batch == 1 ? length : least + (length - least) * $0 / (batch - 1) }
   }
 
   /// Operations of the encoder's products in a step: `6·P·T + 12·L·H·Σ S²`, `P = L (4H² + 2HF)`.
