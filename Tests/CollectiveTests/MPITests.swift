@@ -18,7 +18,8 @@ import Testing
       environment["LOCKSTEP_MPI_PROGRESS"].flatMap(CollectiveEngine.Progress.init) ?? .thread
     do {
       let engine = CollectiveEngine(try MPICommunicator(), settings: settings)
-      try engine.introduce()
+      // A fault may reach a rank while it is still introducing itself: that test does so itself.
+      if part != "mismatch" { try engine.introduce() }
       shared = engine
       atexit { _ = shared?.finish(exitCode: 0) }
       return engine
@@ -149,6 +150,7 @@ struct MPIMismatchTests {
     }
     let plan = try SlicePlan.balanced(count: count, ranks: world.size)
     let error = #expect(throws: CommunicationError.self) {
+      try world.introduce()
       try world.allReduce(buffers.map(\.start), plan: plan, ownership: ownership).wait()
     }
     let text = error?.description ?? ""

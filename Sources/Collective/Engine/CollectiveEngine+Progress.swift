@@ -30,13 +30,20 @@ extension CollectiveEngine {
   }
 
   private func admitSubmissions() -> Bool {
-    let (new, failure) = gate.withLock {
+    let new = gate.withLock {
       defer { submissions.removeAll() }
-      return (submissions, self.failure)
+      return submissions
     }
     for operation in new {
       admitted += 1
-      guard failure == nil, !isBroken else { continue }
+      // An earlier one of them may just have failed.
+      if let failure = gate.withLock({ failure }) {
+        gate.withLock {
+          operation.handle.finish(failure)
+          gate.broadcast()
+        }
+        continue
+      }
       running.append(operation)
       do throws(CommunicationError) {
         try sendHeaders(of: operation)
