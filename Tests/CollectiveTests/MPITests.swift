@@ -14,6 +14,7 @@ import Testing
     var settings = CollectiveEngine.Settings()
     settings.stallSeconds = 60
     settings.agreementSeconds = 20
+    settings.onNotice = { print($0) }
     settings.progress =
       environment["LOCKSTEP_MPI_PROGRESS"].flatMap(CollectiveEngine.Progress.init) ?? .thread
     do {

@@ -197,18 +197,16 @@ extension CollectiveEngine {
     }
     gate.withLock { agreement.said[source] = (Int32(truncatingIfNeeded: code), operations) }
     // Whoever has left does not take part in what comes.
-    for operation in running where operation.pattern.peers.contains(source) {
-      try gateAgainstFinished(operation)
-    }
+    for operation in running { try gateAgainstFinished(operation) }
   }
 
-  /// An error if a rank that this operation needs has ended without it.
+  /// An error if a rank has ended without this operation, in which all ranks take part.
+  ///
+  /// Known at rank 0 alone, whatever ranks it exchanges messages with itself.
   func gateAgainstFinished(_ operation: RunningOperation) throws(CommunicationError) {
     let said = gate.withLock { agreement.said }
-    for peer in operation.pattern.peers {
-      guard let (code, operations) = said[peer], operations <= operation.header.sequence else {
-        continue
-      }
+    for (peer, (code, operations)) in said.sorted(by: { $0.key < $1.key })
+    where operations <= operation.header.sequence {
       throw .peerFinished(
         peer: table.name(of: peer), exitCode: code, operation: "\(operation.header)")
     }
