@@ -165,6 +165,26 @@ import Testing
     #expect(failed.allSatisfy { $0.exitCode == ExitCode.disagreement })
   }
 
+  @Test func `a rank that ends badly without a word is named too, after a while`() throws {
+    let failed = try failures(
+      ranks: 2,
+      settings: { _ in
+        var settings = CollectiveEngine.Settings.cooperative()
+        settings.silenceSeconds = 0.1
+        settings.heartbeatSeconds = 0.05
+        return settings
+      }
+    ) { engine in
+      if engine.rank == 1 { throw CommunicationError.stall("") }
+      try engine.barrier().wait()
+    }
+    #expect(
+      failed[0].error
+        == .peerFinished(
+          peer: "rank 1", exitCode: ExitCode.stall, operation: "operation 0 (barrier, plan 0)"))
+    #expect(failed.allSatisfy { $0.exitCode == ExitCode.disagreement })
+  }
+
   @Test func `the flight recorder keeps the last 512 operations and whom a failed one waited for`()
     throws
   {

@@ -114,6 +114,5 @@ import Testing
       return true
     }
     #expect(results == [true, true])
-    #expect(notices.all == [])
   }
 }

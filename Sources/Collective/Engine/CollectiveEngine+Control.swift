@@ -4,8 +4,8 @@ import Foundation
 struct ExitAgreement {
   /// What this rank wants to end with, once it wants to end.
   var own: Int32?
-  /// What the ranks said, at rank 0: their code and how many operations they had submitted.
-  var said: [Int: (exitCode: Int32, operations: Int)] = [:]
+  /// What the ranks said, at rank 0: their code, how many operations they had submitted, and when.
+  var said: [Int: (exitCode: Int32, operations: Int, time: Double)] = [:]
   var isSent = false
   var agreed: Int32?
   /// Messages of the agreement that this rank has not finished sending.
@@ -84,6 +84,7 @@ extension CollectiveEngine {
       }
     }
     guard !hasFailed else { return }
+    for operation in running { try gateAgainstFinished(operation) }
     let verdict = table.verdict(
       judged: isRoot ? Array(0..<size) : [0], now: now, silence: settings.silenceSeconds,
       notice: settings.noticeSeconds, stall: settings.stallSeconds)
@@ -146,10 +147,12 @@ extension CollectiveEngine {
   // MARK: Agreement on the exit code
 
   private func stepAgreement() throws(CommunicationError) {
-    let (own, operations, isSent) = gate.withLock {
-      (agreement.own, nextSequence, agreement.isSent)
+    let (wish, failure, operations, isSent) = gate.withLock {
+      (agreement.own, self.failure, nextSequence, agreement.isSent)
     }
-    guard let own, !isSent else { return }
+    guard let wish, !isSent else { return }
+    // Nobody ends well after a failure.
+    let own = wish == 0 ? failure?.exitCode ?? 0 : wish
     if !isRoot {
       gate.withLock { agreement.isSent = true }
       try sendGoodbye(own, operations: operations, to: 0)
@@ -195,7 +198,9 @@ extension CollectiveEngine {
       gate.withLock { agreement.agreed = Int32(truncatingIfNeeded: code) }
       return
     }
-    gate.withLock { agreement.said[source] = (Int32(truncatingIfNeeded: code), operations) }
+    gate.withLock {
+      agreement.said[source] = (Int32(truncatingIfNeeded: code), operations, monotonicSeconds())
+    }
     // Whoever has left does not take part in what comes.
     for operation in running { try gateAgainstFinished(operation) }
   }
@@ -205,8 +210,12 @@ extension CollectiveEngine {
   /// Known at rank 0 alone, whatever ranks it exchanges messages with itself.
   func gateAgainstFinished(_ operation: RunningOperation) throws(CommunicationError) {
     let said = gate.withLock { agreement.said }
-    for (peer, (code, operations)) in said.sorted(by: { $0.key < $1.key })
+    let now = monotonicSeconds()
+    for (peer, (code, operations, time)) in said.sorted(by: { $0.key < $1.key })
     where operations <= operation.header.sequence {
+      // A rank that ends badly passes on a fault whose own message is still under way from the culprit,
+      // and that says more than this.
+      if code != 0 && now - time < settings.silenceSeconds { continue }
       throw .peerFinished(
         peer: table.name(of: peer), exitCode: code, operation: "\(operation.header)")
     }
