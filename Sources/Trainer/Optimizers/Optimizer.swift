@@ -89,20 +89,24 @@ package final class Optimizer {
   }
 
   /// The number of sums that `squareSums` returns for `chunks`: one for every tensor in every chunk.
-  package func sumCount(chunks: Range<Int>) -> Int { segmentRange(chunks).count }
+  package func sumCount(chunks: some Collection<Int>) -> Int {
+    chunks.reduce(0) { $0 + segmentRange($1).count }
+  }
 
   /// The gradient's sums of squares over `chunks`, undivided: what sharing ranks exchange.
   ///
-  /// The concatenation over consecutive ranges of chunks is what the whole range gives.
-  package func squareSums(of gradient: Arena, chunks: Range<Int>) -> [Double] {
+  /// Chunk after chunk, in the order of `chunks`: the sums of all chunks, put in rising order, are what
+  /// one call for all of them gives.
+  package func squareSums(of gradient: Arena, chunks: some Collection<Int>) -> [Double] {
     precondition(gradient.count == table.count, "\(gradient.count) of \(table.count) elements")
-    let wanted = segmentRange(chunks)
+    let chunks = Array(chunks)
     let sparse = sparseWordTable(gradient)
-    var sums = [Double](repeating: 0, count: wanted.count)
+    var starts = [0]
+    for chunk in chunks { starts.append(starts[starts.count - 1] + segmentRange(chunk).count) }
+    var sums = [Double](repeating: 0, count: starts[chunks.count])
     sums.withUnsafeMutableBufferPointer { sums in
       pool.run(chunks.count) { tile, _ in
-        let chunk = chunks.lowerBound + tile
-        for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] {
+        for (place, number) in segmentRange(chunks[tile]).enumerated() {
           let segment = segments[number]
           let sum: Double
           if let sparse, segment.parameter == sparse.table.parameter {
@@ -111,7 +115,7 @@ package final class Optimizer {
             sum = OptimizerKernels.squareSum(
               gradient.base + segment.range.lowerBound, count: segment.range.count)
           }
-          sums[number - wanted.lowerBound] = sum
+          sums[starts[tile] + place] = sum
         }
       }
     }
@@ -152,8 +156,8 @@ package final class Optimizer {
   ///
   /// LAMB's ratios need whole tensors: its methods take all chunks at once.
   package func update(
-    chunks: Range<Int>, parameters: Arena, gradient: Arena, norm: Norm, learningRate: Double,
-    step: Int
+    chunks: some Collection<Int>, parameters: Arena, gradient: Arena, norm: Norm,
+    learningRate: Double, step: Int
   ) {
     precondition(parameters.count == table.count, "\(parameters.count) of \(table.count) elements")
     precondition(gradient.count == table.count, "\(gradient.count) of \(table.count) elements")
@@ -162,7 +166,8 @@ package final class Optimizer {
     }
     guard !settings.method.adaptsLayers else {
       rowsWithMoments = []
-      precondition(chunks == 0..<chunkCount, "LAMB of chunks \(chunks) of \(chunkCount)")
+      precondition(
+        chunks.elementsEqual(0..<chunkCount), "LAMB of \(chunks.count) of \(chunkCount) chunks")
       updateAdapted(
         parameters: parameters, gradient: gradient, coefficients: coefficients,
         learningRate: learningRate, step: step)
@@ -193,20 +198,19 @@ package final class Optimizer {
 
 extension Optimizer {
   /// Calls `body` with the number and extent of each segment of `chunks`, a chunk a tile.
-  func forEachSegment(of chunks: Range<Int>, _ body: (_ number: Int, Segment) -> Void) {
+  func forEachSegment(
+    of chunks: some Collection<Int>, _ body: (_ number: Int, Segment) -> Void
+  ) {
+    let chunks = Array(chunks)
     pool.run(chunks.count) { tile, _ in
-      let chunk = chunks.lowerBound + tile
-      for number in segmentStarts[chunk]..<segmentStarts[chunk + 1] {
-        body(number, segments[number])
-      }
+      for number in segmentRange(chunks[tile]) { body(number, segments[number]) }
     }
   }
 
-  private func segmentRange(_ chunks: Range<Int>) -> Range<Int> {
-    precondition(
-      chunks.lowerBound >= 0 && chunks.upperBound <= chunkCount, "chunks \(chunks) of \(chunkCount)"
-    )
-    return segmentStarts[chunks.lowerBound]..<segmentStarts[chunks.upperBound]
+  /// The segments of one chunk.
+  func segmentRange(_ chunk: Int) -> Range<Int> {
+    precondition(chunk >= 0 && chunk < chunkCount, "chunk \(chunk) of \(chunkCount)")
+    return segmentStarts[chunk]..<segmentStarts[chunk + 1]
   }
 
   private static func cut(

@@ -1,0 +1,241 @@
+import Collective
+import Model
+
+/// A step's loss, divided, that is infinite or NaN; nothing was updated.
+package struct LossNotFinite: Error { package let value: Double }
+
+/// One optimizer step on all ranks of a group: gradient, exchange, norm, update.
+///
+/// The parameters afterwards, and the loss and norm returned, have the same bits on any number of ranks, for any
+/// exchange settings and any number of threads.
+package final class DistributedStep {
+  package let group: RankGroup
+  let engine: Engine
+  let optimizer: Optimizer
+  let parameters: Arena
+  let settings: ExchangeSettings
+  /// Whether each rank updates only its own chunks.
+  package let isSharded: Bool
+  private let gradient: Arena
+  private let exchange: GradientExchange
+  /// By rank the chunks that it owns, ascending.
+  private let chunksByRank: [[Int]]
+  /// Runs of chunks that are updated, and then sent, one after the other.
+  private let pieces: [Piece]
+
+  private struct Piece {
+    var chunks: [Int]
+    var gathers: [(start: Int, plan: SlicePlan)]
+  }
+
+  /// Elements of the parameters that are sent while the next ones are updated.
+  private static let pieceElements = 1 << 22
+  /// Every so many steps the digests of the ranks have covered all parameters.
+  private static let digestPeriod = 16
+
+  package struct Result: Sendable, Equatable {
+    /// The sum of the losses of the step's sequences, undivided.
+    package var loss: Double
+    /// The gradient's norm before clipping.
+    package var norm: Double
+    /// The digest of the parameters after the step.
+    package var digest: UInt64
+    /// Whether any rank was asked to stop, and to save.
+    package var stops: Bool
+    package var saves: Bool
+    /// Seconds of computing and of waiting for the exchange, by rank.
+    package var computeSeconds: [Double]
+    package var waitSeconds: [Double]
+  }
+
+  /// - Throws: `CommunicationError` if the settings do not fit the ranks.
+  package init(
+    _ group: RankGroup, engine: Engine, optimizer: Optimizer, parameters: Arena,
+    settings: ExchangeSettings = ExchangeSettings()
+  ) throws(CommunicationError) {
+    self.group = group
+    self.engine = engine
+    self.optimizer = optimizer
+    self.parameters = parameters
+    self.settings = settings
+    // LAMB's ratios need whole tensors.
+    isSharded =
+      settings.shardsOptimizer && group.size > 1 && !optimizer.settings.method.adaptsLayers
+    gradient = Arena(count: engine.table.count)
+    exchange = try GradientExchange(
+      group, engine: engine, gradient: gradient, trainable: optimizer.trainable,
+      isSharded: isSharded, settings: settings)
+    let ranks = group.size
+    chunksByRank = (0..<ranks).map { rank in
+      (0..<optimizer.chunkCount).filter { SlicePlan.owner(ofChunk: $0, ranks: ranks) == rank }
+    }
+    pieces = try Self.pieces(
+      of: exchange.buckets.trainedRuns, chunks: optimizer.chunkCount, own: chunksByRank[group.rank],
+      ranks: ranks)
+  }
+
+  private static func pieces(
+    of runs: [Range<Int>], chunks: Int, own: [Int], ranks: Int
+  ) throws(CommunicationError) -> [Piece] {
+    let size = max(1, pieceElements / Optimizer.chunkSize / ranks) * ranks
+    var pieces: [Piece] = []
+    for first in stride(from: 0, to: chunks, by: size) {
+      let numbers = first..<min(first + size, chunks)
+      let elements =
+        numbers.lowerBound * Optimizer.chunkSize..<numbers.upperBound * Optimizer.chunkSize
+      var piece = Piece(chunks: own.filter(numbers.contains), gathers: [])
+      for run in runs where run.overlaps(elements) {
+        let range = run.clamped(to: elements)
+        piece.gathers.append(
+          (
+            range.lowerBound,
+            try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
+          ))
+      }
+      pieces.append(piece)
+    }
+    return pieces
+  }
+
+  /// Makes one step.
+  ///
+  /// Collective. `leaves`: the step's sequences by leaf, the same on every rank. `requests` is asked, once the parameters are
+  /// updated, whether this rank wants to stop or to save.
+  ///
+  /// After an error, of this rank or of another, the group can only be ended.
+  package func run(
+    leaves: [[SequenceInput]], randomness: Engine.Randomness?, leavesAtOnce: Int? = nil,
+    denominator: Double, learningRate: Double, step: Int,
+    requests: () -> (stops: Bool, saves: Bool) = { (false, false) }
+  ) throws -> Result {
+    do {
+      group.collective.enter(phase: "computing gradients", step: step)
+      let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
+      let own = try exchange.sum(
+        leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
+        step: step)
+      let headers = try agree(
+        StepHeader(
+          step: step, plan: planHash, parameters: replicaDigest(step: step), losses: own.losses,
+          squareSums: isSharded
+            ? optimizer.squareSums(of: gradient, chunks: chunksByRank[group.rank]) : [],
+          computeSeconds: own.times.compute, waitSeconds: own.times.wait))
+      let loss = group.fold(headers.map(\.losses))
+      guard loss.isFinite else {
+        throw LossNotFinite(value: loss / denominator)
+      }
+      group.collective.enter(phase: "updating parameters", step: step)
+      let norm = try norm(headers, denominator: denominator, step: step)
+      try update(norm, learningRate: learningRate, step: step)
+      let wanted = requests()
+      let border = try border(stops: wanted.stops, saves: wanted.saves)
+      return Result(
+        loss: loss, norm: norm.total, digest: border.digest, stops: border.stops,
+        saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
+        waitSeconds: headers.map(\.waitSeconds))
+    } catch {
+      // The network may be reading what is in flight until the process ends.
+      _ = Unmanaged.passRetained(self)
+      throw error
+    }
+  }
+
+  // MARK: Parts
+
+  private func agree(_ own: StepHeader) throws -> [StepHeader] {
+    let blobs = try group.collective.allGather(own.bytes).wait()
+    var rank = 0
+    let headers = try group.decode(blobs, as: "the header of step \(own.step)") { bytes in
+      defer { rank += 1 }
+      return StepHeader(
+        bytes, losses: group.ownership.subtrees(of: rank).count,
+        squareSums: isSharded ? optimizer.sumCount(chunks: chunksByRank[rank]) : 0)
+    }
+    try check(headers, "the step") { "\($0.step)" }
+    try check(headers, "the examples of step \(own.step)") { ParameterDigest.text($0.plan) }
+    try check(headers, "the parameters before step \(own.step)") {
+      ParameterDigest.text($0.parameters)
+    }
+    return headers
+  }
+
+  private func check(
+    _ headers: [StepHeader], _ item: String, _ value: (StepHeader) -> String
+  ) throws(CommunicationError) {
+    let values = headers.map(value)
+    guard values.contains(where: { $0 != values[0] }) else { return }
+    throw .disagreement(
+      item: item,
+      values: values.enumerated().map { "\($1) on \(group.collective.name(of: $0))" })
+  }
+
+  /// What all ranks must hold alike of the parameters: a sixteenth of the chunks, another one each step.
+  private func replicaDigest(step: Int) -> UInt64 {
+    let chunks = stride(
+      from: step % Self.digestPeriod, to: optimizer.chunkCount, by: Self.digestPeriod)
+    return ParameterDigest.of(parameters, chunks: Array(chunks), pool: engine.pool)
+  }
+
+  private func norm(
+    _ headers: [StepHeader], denominator: Double, step: Int
+  ) throws -> Optimizer.Norm {
+    guard isSharded else {
+      return try optimizer.norm(
+        squareSums: optimizer.squareSums(of: gradient, chunks: 0..<optimizer.chunkCount),
+        gradient: gradient, denominator: denominator, step: step)
+    }
+    var sums = [Double](repeating: 0, count: optimizer.segments.count)
+    for (header, chunks) in zip(headers, chunksByRank) {
+      var next = 0
+      for chunk in chunks {
+        for number in optimizer.segmentRange(chunk) {
+          sums[number] = header.squareSums[next]
+          next += 1
+        }
+      }
+    }
+    if let place = sums.firstIndex(where: { !$0.isFinite }) {
+      // Finite contributions whose sum overflowed.
+      let name = engine.table.parameters[optimizer.segments[place].parameter].name
+      throw RankError(
+        exitCode: ExitCode.notFinite,
+        "step \(step + 1): the sum of the gradient of \(name) over all ranks is not finite. "
+          + "The last checkpoint is from before. Lower optimizer.learningRate, or look at the step's rows."
+      )
+    }
+    return try optimizer.norm(
+      squareSums: sums, gradient: gradient, denominator: denominator, step: step)
+  }
+
+  /// Updates the chunks of this rank, or all, and makes the parameters whole on every rank.
+  private func update(_ norm: Optimizer.Norm, learningRate: Double, step: Int) throws {
+    guard isSharded else {
+      optimizer.update(
+        chunks: 0..<optimizer.chunkCount, parameters: parameters, gradient: gradient, norm: norm,
+        learningRate: learningRate, step: step)
+      return
+    }
+    var operations: [CollectiveOperation] = []
+    for piece in pieces {
+      optimizer.update(
+        chunks: piece.chunks, parameters: parameters, gradient: gradient, norm: norm,
+        learningRate: learningRate, step: step)
+      for gather in piece.gathers {
+        operations.append(
+          try group.collective.allGather(
+            parameters.base + gather.start, plan: gather.plan, exchange: settings.exchange))
+      }
+    }
+    for operation in operations { try operation.wait() }
+  }
+
+  /// Digest and requests of all ranks at a step border.
+  private func border(stops: Bool, saves: Bool) throws -> BorderHeader {
+    let own = BorderHeader(
+      digest: ParameterDigest.of(
+        parameters, chunks: chunksByRank[group.rank], pool: engine.pool), stops: stops,
+      saves: saves)
+    let blobs = try group.collective.allGather(own.bytes).wait()
+    return BorderHeader.joined(try group.decode(blobs, as: "a step border", BorderHeader.init))
+  }
+}

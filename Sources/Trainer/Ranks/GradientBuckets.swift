@@ -1,0 +1,67 @@
+import Collective
+import Model
+
+/// How a gradient is cut for its exchange: ranges of the flat arena, from the end to the start as backward
+/// finishes them, and the word table, of which only the touched rows travel.
+struct GradientBuckets {
+  struct Bucket {
+    let range: Range<Int>
+    let plan: SlicePlan
+  }
+
+  struct WordTable {
+    let range: Range<Int>
+    let rows: Int
+    let width: Int
+  }
+
+  /// Descending; frozen tensors and the word table are in none.
+  let buckets: [Bucket]
+  /// nil when it is frozen.
+  let wordTable: WordTable?
+  /// Runs of trained elements, the word table's among them, ascending.
+  let trainedRuns: [Range<Int>]
+
+  /// Buckets of `bytes` bytes, or one a run of trained tensors; their slices are equal parts, or the optimizer's
+  /// chunks.
+  ///
+  /// - Throws: `CommunicationError` if a bucket has too many segments.
+  init(
+    table: ParameterTable, trainable: [Bool], ranks: Int, bytes: Int?, isSharded: Bool
+  ) throws(CommunicationError) {
+    let trained = zip(table.parameters, trainable).filter(\.1).map(\.0)
+    let name = "bert.embeddings.word_embeddings.weight"
+    wordTable = trained.first { $0.name == name }.map {
+      WordTable(range: $0.range, rows: $0.shape[0], width: $0.shape[1])
+    }
+    trainedRuns = Self.runs(trained.map(\.range))
+    let size = max(1, (bytes ?? .max) / 4)
+    var buckets: [Bucket] = []
+    for run in Self.runs(trained.filter { $0.name != name }.map(\.range)).reversed() {
+      var end = run.upperBound
+      while end > run.lowerBound {
+        let range = max(run.lowerBound, end - min(size, end))..<end
+        let plan =
+          isSharded
+          ? try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
+          : try SlicePlan.balanced(count: range.count, ranks: ranks)
+        buckets.append(Bucket(range: range, plan: plan))
+        end = range.lowerBound
+      }
+    }
+    self.buckets = buckets
+  }
+
+  /// `ranges`, ascending, with neighbours joined.
+  private static func runs(_ ranges: [Range<Int>]) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for range in ranges where !range.isEmpty {
+      if let last = runs.last, last.upperBound == range.lowerBound {
+        runs[runs.count - 1] = last.lowerBound..<range.upperBound
+      } else {
+        runs.append(range)
+      }
+    }
+    return runs
+  }
+}

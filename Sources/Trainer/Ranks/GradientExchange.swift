@@ -1,0 +1,231 @@
+import Collective
+import Model
+
+/// Computes a rank's share of a step's gradient and sums it with everyone else's, in the canonical order.
+///
+/// Each of the rank's subtrees has an arena of its own; the sum is in the first. Buckets are handed to the network
+/// as soon as backward of the last subtree has finished them.
+final class GradientExchange {
+  private let group: RankGroup
+  private let engine: Engine
+  private let trainable: [Bool]
+  private let settings: ExchangeSettings
+  private let isSharded: Bool
+  let buckets: GradientBuckets
+  /// One for each subtree; the first holds the sum afterwards.
+  private let arenas: [Arena]
+  /// Touched rows of each subtree, side by side, and the number of floats they have room for.
+  private var shorts: [UnsafeMutablePointer<Float>] = []
+  private var room = 0
+
+  /// Where the time of a step went, in seconds.
+  struct Times: Equatable {
+    var compute = 0.0
+    /// Waiting for the exchange after backward.
+    var wait = 0.0
+  }
+
+  /// One rank's part of a step.
+  struct Result {
+    /// Loss sums of the rank's subtrees, in leaf order.
+    var losses: [Double]
+    var times: Times
+  }
+
+  init(
+    _ group: RankGroup, engine: Engine, gradient: Arena, trainable: [Bool], isSharded: Bool,
+    settings: ExchangeSettings
+  ) throws(CommunicationError) {
+    self.group = group
+    self.engine = engine
+    self.trainable = trainable
+    self.settings = settings
+    self.isSharded = isSharded
+    buckets = try GradientBuckets(
+      table: engine.table, trainable: trainable, ranks: group.size, bytes: settings.bucketBytes,
+      isSharded: isSharded)
+    arenas =
+      [gradient] + group.subtrees.dropFirst().map { _ in Arena(count: engine.table.count) }
+  }
+
+  deinit { for short in shorts { short.deallocate() } }
+
+  /// Writes the sum over all `leaves` of all ranks into the first arena: all of it, or, where the optimizer is
+  /// sharded, the chunks of this rank.
+  ///
+  /// `leaves` are the step's, `[M]`, of which only the rank's own are read. Collective.
+  func sum(
+    leaves: [[SequenceInput]], parameters: Arena, randomness: Engine.Randomness?,
+    leavesAtOnce: Int?, step: Int
+  ) throws -> Result {
+    precondition(
+      leaves.count == group.ownership.leaves,
+      "\(leaves.count) leaves for a group of \(group.ownership.leaves)")
+    let clock = ContinuousClock()
+    let begun = clock.now
+    let batches = group.subtrees.map { subtree in
+      PackedBatch(leaves: subtree.leaves.map { leaves[$0] })
+    }
+    let union = buckets.wordTable.map { table in
+      let rows = Set(batches.flatMap { $0.sequences.flatMap(\.ids) }).sorted()
+      return group.collective.uniteRows(rows, tableRows: table.rows)
+    }
+    var travel = Travel()
+    var losses: [Double] = []
+    for (number, batch) in batches.enumerated() {
+      let isLast = number == batches.count - 1
+      let loss = engine.gradient(
+        of: batch, parameters: parameters, into: arenas[number], randomness: randomness,
+        trainable: trainable, leavesAtOnce: leavesAtOnce
+      ) { offset in
+        if isLast, settings.overlaps { submit(from: offset, &travel, batches, step: step) }
+      }
+      losses.append(loss.numerator)
+    }
+    // Backward ends early above frozen layers, without a word.
+    submit(from: 0, &travel, batches, step: step)
+    let computed = clock.now
+    if let problem = travel.problem { throw problem }
+    if let table = buckets.wordTable, let union {
+      try exchange(try union.wait(), of: table, &travel, batches, step: step)
+    }
+    for operation in travel.operations { try operation.wait() }
+    if let rows = travel.rows, let table = buckets.wordTable {
+      rows.scatter(
+        shorts[0], into: arenas[0].base + table.range.lowerBound,
+        ownedBy: isSharded ? group.rank : nil)
+      arenas[0].touchedRows = rows.rows
+    }
+    return Result(
+      losses: losses,
+      times: Times(
+        compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds))
+  }
+
+  /// What is on its way.
+  private struct Travel {
+    var operations: [CollectiveOperation] = []
+    /// The number of the next bucket.
+    var next = 0
+    var rows: RowUnion?
+    /// What ended the exchange.
+    var problem: (any Error)?
+  }
+
+  /// Hands over every bucket that lies at or behind `offset`.
+  private func submit(
+    from offset: Int, _ travel: inout Travel, _ batches: [PackedBatch], step: Int
+  ) {
+    while travel.problem == nil, travel.next < buckets.buckets.count,
+      buckets.buckets[travel.next].range.lowerBound >= offset
+    {
+      let bucket = buckets.buckets[travel.next]
+      travel.next += 1
+      do {
+        for (arena, batch) in zip(arenas, batches) {
+          try check(arena.base, bucket.range, of: batch, step: step)
+        }
+        travel.operations.append(
+          try start(arenas.map { $0.base + bucket.range.lowerBound }, bucket.plan))
+      } catch {
+        travel.problem = error
+      }
+    }
+  }
+
+  private func start(
+    _ contributions: [UnsafeMutablePointer<Float>], _ plan: SlicePlan
+  ) throws(CommunicationError) -> CollectiveOperation {
+    isSharded
+      ? try group.collective.reduceScatter(
+        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange)
+      : try group.collective.allReduce(
+        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange)
+  }
+
+  /// Sends the rows of the word table that anyone touched.
+  private func exchange(
+    _ rows: [Int32], of table: GradientBuckets.WordTable, _ travel: inout Travel,
+    _ batches: [PackedBatch], step: Int
+  ) throws {
+    let union =
+      isSharded
+      ? try RowUnion.chunks(
+        of: Optimizer.chunkSize, rows: rows, width: table.width,
+        tableOffset: table.range.lowerBound, ranks: group.size)
+      : try RowUnion.balanced(rows: rows, width: table.width, ranks: group.size)
+    if union.count > room || shorts.isEmpty {
+      for short in shorts { short.deallocate() }
+      room = max(union.count, 2 * room, 1)
+      shorts = arenas.map { _ in .allocate(capacity: room) }
+    }
+    for ((arena, batch), short) in zip(zip(arenas, batches), shorts) {
+      let own = arena.touchedRows ?? rows
+      for row in own {
+        let start = table.range.lowerBound + Int(row) * table.width
+        try check(arena.base, start..<start + table.width, of: batch, step: step)
+      }
+      union.gather(
+        RowSums(
+          rows: own, width: table.width,
+          table: UnsafePointer(arena.base + table.range.lowerBound)), into: short)
+    }
+    travel.rows = union
+    travel.operations.append(try start(shorts, union.plan))
+  }
+
+  /// Refuses a gradient that is not finite before it leaves the rank.
+  ///
+  /// Nothing leaves a group of one: there the optimizer finds it.
+  private func check(
+    _ values: UnsafePointer<Float>, _ range: Range<Int>, of batch: PackedBatch, step: Int
+  ) throws(RankError) {
+    guard group.size > 1, !Finiteness.holds(values + range.lowerBound, count: range.count) else {
+      return
+    }
+    guard let element = range.first(where: { !values[$0].isFinite }),
+      let parameter = engine.table.parameters.first(where: { $0.range.contains(element) })
+    else { preconditionFailure("elements \(range) are not finite, and each of them is") }
+    let examples = batch.sequences.prefix(8).map { "\($0.exampleID + 1)" }.joined(
+      separator: ", ")
+    let more = batch.sequences.count > 8 ? " and \(batch.sequences.count - 8) more" : ""
+    let shape = parameter.shape.map(String.init).joined(separator: " × ")
+    throw RankError(
+      exitCode: ExitCode.notFinite,
+      "\(group.collective.name(of: group.rank)), step \(step + 1): the gradient of \(parameter.name) [\(shape)] is \(values[element]) "
+        + "at element \(element - parameter.range.lowerBound); its rows are \(examples)\(more). "
+        + "The last checkpoint is from before. Lower optimizer.learningRate, set optimizer.clipNorm, or look at these rows."
+    )
+  }
+}
+
+/// Whether numbers are finite.
+enum Finiteness {
+  /// Whether all `count` values are neither infinite nor NaN.
+  @inline(never)
+  static func holds(_ values: UnsafePointer<Float>, count: Int) -> Bool {
+    // An exponent of ones is the largest there is: adding one unit of it carries into the sign bit.
+    let bytes = UnsafeRawPointer(values)
+    var carries = SIMD16<UInt32>.zero
+    var i = 0
+    while i + 16 <= count {
+      let bits = bytes.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<UInt32>.self)
+      carries |= (bits & 0x7FFF_FFFF) &+ 0x0080_0000
+      i += 16
+    }
+    var carry: UInt32 = 0
+    for lane in 0..<16 { carry |= carries[lane] }
+    while i < count {
+      carry |= (values[i].bitPattern & 0x7FFF_FFFF) &+ 0x0080_0000
+      i += 1
+    }
+    return carry & 0x8000_0000 == 0
+  }
+}
+
+extension Duration {
+  /// As a number.
+  var inSeconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+}

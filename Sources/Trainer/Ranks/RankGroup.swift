@@ -1,0 +1,89 @@
+import Collective
+
+/// The ranks that train one model together, and which leaves of every step each of them computes.
+///
+/// A run of one process is a group of one: the same code, with nobody to talk to.
+package final class RankGroup {
+  package let collective: CollectiveEngine
+  package let ownership: LeafOwnership
+  package var rank: Int { collective.rank }
+  package var size: Int { collective.size }
+  package var isRoot: Bool { collective.isRoot }
+
+  /// Deals `leaves` leaves, a power of two, to the ranks of `collective`.
+  package init(_ collective: CollectiveEngine, leaves: Int) throws(CommunicationError) {
+    self.collective = collective
+    ownership = try LeafOwnership(ranks: collective.size, leaves: leaves)
+  }
+
+  /// A group of this process alone; no MPI is initialised.
+  package static func alone(leaves: Int) throws(CommunicationError) -> RankGroup {
+    try RankGroup(CollectiveEngine(SingleProcess()), leaves: leaves)
+  }
+
+  /// What this rank contributes to every sum, in leaf order.
+  package var subtrees: [LeafOwnership.Subtree] { ownership.subtrees(of: rank) }
+
+  /// The canonical sum of one number for each subtree of each rank.
+  ///
+  /// `values`: by rank, in leaf order.
+  package func fold(_ values: [[Double]]) -> Double {
+    let nodes = ownership.allSubtrees
+    let flat = values.flatMap { $0 }
+    precondition(flat.count == nodes.count, "\(flat.count) values for \(nodes.count) subtrees")
+    var next = 0
+    /// Sums the tree over `leaves`, which starts at subtree `next`.
+    func sum(_ leaves: Range<Int>) -> Double {
+      if nodes[next].leaves == leaves {
+        defer { next += 1 }
+        return flat[next]
+      }
+      let middle = leaves.lowerBound + leaves.count / 2
+      let left = sum(leaves.lowerBound..<middle)
+      return left + sum(middle..<leaves.upperBound)
+    }
+    return sum(0..<ownership.leaves)
+  }
+
+  /// Every rank's `bytes` must read as a value of `read`; a rank that sent anything else is named.
+  func decode<Value>(
+    _ blobs: [[UInt8]], as what: String, _ read: ([UInt8]) -> Value?
+  ) throws(CommunicationError) -> [Value] {
+    var values: [Value] = []
+    for (rank, bytes) in blobs.enumerated() {
+      guard let value = read(bytes) else {
+        throw .disagreement(
+          item: what, values: ["\(bytes.count) bytes that are none on \(collective.name(of: rank))"]
+        )
+      }
+      values.append(value)
+    }
+    return values
+  }
+}
+
+/// How gradients are exchanged and who updates what.
+///
+/// None of it enters the bits of the result.
+package struct ExchangeSettings: Sendable, Equatable {
+  /// Bytes of a bucket; nil puts everything in one.
+  package var bucketBytes: Int? = 4 << 20
+  package var exchange = Exchange.automatic
+  /// Whether buckets travel while backward still runs.
+  package var overlaps = true
+  /// Whether each rank keeps and updates only its share of the optimizer's state.
+  package var shardsOptimizer = true
+
+  package init() {}
+}
+
+/// Why a rank cannot go on, in a sentence that names it, with the exit code of the run.
+package struct RankError: Error, Equatable, CustomStringConvertible {
+  package let exitCode: Int32
+  package let description: String
+
+  package init(exitCode: Int32, _ description: String) {
+    self.exitCode = exitCode
+    self.description = description
+  }
+}

@@ -1,0 +1,46 @@
+import Collective
+import Foundation
+import Synchronization
+
+struct MissingRank: Error {}
+
+/// Runs `body` on `count` ranks, each a thread of this process, and returns what each returned or threw.
+func outcomes<Value: Sendable>(
+  ranks count: Int, progress: CollectiveEngine.Progress = .thread,
+  _ body: @escaping @Sendable (CollectiveEngine) throws -> Value
+) throws -> [Result<Value, any Error>] {
+  let network = InMemoryNetwork(size: count)
+  let results = Mutex<[Int: Result<Value, any Error>]>([:])
+  let done = DispatchGroup()
+  for rank in 0..<count {
+    done.enter()
+    let thread = Thread {
+      var settings = CollectiveEngine.Settings()
+      settings.progress = progress
+      settings.agreementSeconds = 5
+      settings.host = ""  // messages then say "rank 2" alone
+      let collective = CollectiveEngine(network.communicator(rank: rank), settings: settings)
+      let result = Result { try body(collective) }
+      if case .failure(let error) = result { collective.fail("\(error)", exitCode: 70) }
+      _ = collective.finish(exitCode: 0)
+      results.withLock { $0[rank] = result }
+      done.leave()
+    }
+    thread.stackSize = 8 << 20
+    thread.start()
+  }
+  done.wait()
+  let all = results.withLock { $0 }
+  return try (0..<count).map { rank in
+    guard let result = all[rank] else { throw MissingRank() }
+    return result
+  }
+}
+
+/// The same where no rank may fail.
+func onRanks<Value: Sendable>(
+  _ count: Int, progress: CollectiveEngine.Progress = .thread,
+  _ body: @escaping @Sendable (CollectiveEngine) throws -> Value
+) throws -> [Value] {
+  try outcomes(ranks: count, progress: progress, body).map { try $0.get() }
+}
