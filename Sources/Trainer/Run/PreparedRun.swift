@@ -218,12 +218,9 @@ private struct OpenedModel {
     let vocabulary = try Vocabulary(contentsOf: vocabularyURL)
     notes += vocabulary.warnings
     notes += try vocabulary.check(modelVocabularySize: configuration.vocabularySize)
-    guard let lowercase = recipe.data.lowercase ?? lowercase else {
-      throw RunError(
-        .usage,
-        "\(path.path) does not say whether its vocabulary is lower-cased. Set data.lowercase to true (uncased, Chinese) or false (cased)."
-      )
-    }
+    let known = recipe.data.lowercase ?? lowercase
+    if known == nil { notes.append(vocabulary.caseNote) }
+    let lowercase = known ?? !vocabulary.hasCapitals
     guard recipe.data.maxLength <= configuration.maximumPositions else {
       throw RunError(
         .usage,

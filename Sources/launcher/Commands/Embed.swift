@@ -78,11 +78,8 @@ struct Embed: ParsableCommand {
         "\(folder.folder.path): there is no vocab.txt. Put it there, or use --input-form ids.")
     }
     let kind = tokenizer ?? (dialect == .huggingface ? .huggingface : .google)
-    guard let lowercase = letters.map({ $0 == .uncased }) ?? folder.lowercase else {
-      throw RunError(
-        .usage, "\(folder.folder.path) does not say whether it is cased. Add --cased or --uncased.")
-    }
     let vocabulary = try Vocabulary.opened(url)
+    let lowercase = vocabulary.lowercase(letters, saying: folder.lowercase)
     let rows = folder.configuration.vocabularySize
     for warning in try vocabulary.check(modelVocabularySize: rows) {
       Console.message("note: \(warning)")

@@ -70,10 +70,8 @@ struct Tokenize: ParsableCommand {
     guard let url = folder.vocabularyURL else {
       throw RunError(.data, "\(folder.folder.path): there is no vocab.txt. Give one with --vocab.")
     }
-    guard let lowercase = letters.map({ $0 == .uncased }) ?? folder.lowercase else {
-      throw ValidationError("The folder does not say whether it is --cased or --uncased: add one.")
-    }
-    return (try Vocabulary.opened(url), lowercase)
+    let vocabulary = try Vocabulary.opened(url)
+    return (vocabulary, vocabulary.lowercase(letters, saying: folder.lowercase))
   }
 
   static func string(_ line: LineReader.Line) throws -> String {
@@ -95,6 +93,13 @@ struct Tokenize: ParsableCommand {
 }
 
 extension Vocabulary {
+  /// Whether texts are lower-cased: as asked, as the folder says, or as the entries show.
+  func lowercase(_ letters: Case?, saying folder: Bool?) -> Bool {
+    if let known = letters.map({ $0 == .uncased }) ?? folder { return known }
+    Console.message("note: \(caseNote)")
+    return !hasCapitals
+  }
+
   /// The vocabulary at `url`; a file that cannot be read is a sentence.
   static func opened(_ url: URL) throws -> Vocabulary {
     do {
