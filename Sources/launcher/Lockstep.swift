@@ -26,6 +26,8 @@ enum Program {
   static func main() {
     // A closed pipe is an error of `write`, not the end of a training.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that may not grow.
+    signal(SIGXFSZ, SIG_IGN)
     KernelChoice.make()
     var command: any ParsableCommand
     do {

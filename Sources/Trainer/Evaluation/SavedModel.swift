@@ -70,15 +70,15 @@ package final class SavedModel {
         input, format: nil, header: definition.header, columns: definition.columns,
         withLabel: false)
     let examples = try reader.examples(rows, withLabel: false)
-    let writer = try AtomicFileWriter(output)
+    let writer = try DurableFile(output)
     // Some thousand rows at a time: enough to batch by length, little to hold.
     for start in stride(from: 0, to: examples.sequences.count, by: 4096) {
       let part = examples.sequences[start..<min(start + 4096, examples.sequences.count)]
       for outputs in engine.outputs(of: Array(part), parameters: parameters) {
-        try writer.write(Data((line(definition.prediction(outputs)) + "\n").utf8))
+        try writer.write([UInt8]((line(definition.prediction(outputs)) + "\n").utf8))
       }
     }
-    try writer.finish()
+    try writer.commit()
     return examples
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 
 /// `metrics.jsonl`: one line a step and one an evaluation, in the order in which they happened.
 package final class MetricsLog {
@@ -13,7 +14,11 @@ package final class MetricsLog {
     self.url = url
     if let data = try? Data(contentsOf: url) {
       let kept = Self.lines(of: data, through: step)
-      if kept != data { try AtomicFile.write(kept, to: url) }
+      if kept != data {
+        let file = try DurableFile(url)
+        try file.write([UInt8](kept))
+        try file.commit()
+      }
     }
     descriptor = open(url.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw RunError.system(url.path, "written", errno) }

@@ -68,13 +68,6 @@ extension RunError {
     )
   }
 
-  static func inUse(_ folder: String) -> RunError {
-    RunError(
-      .inputOutput,
-      "\(folder) is being written by another process. Wait for it to end, or give another directory with --run."
-    )
-  }
-
   /// A call of the operating system that failed on `path`.
   static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
     let reason = String(cString: strerror(code))
@@ -86,24 +79,5 @@ extension RunError {
       default: "Check the disk and the path."
       }
     return RunError(.inputOutput, "\(path) cannot be \(action): \(reason). \(remedy)")
-  }
-
-  /// The same for an error of Foundation.
-  static func system(_ path: String, _ action: String, _ error: any Error) -> RunError {
-    let error = error as NSError
-    if let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError,
-      cause.domain == NSPOSIXErrorDomain
-    {
-      return system(path, action, Int32(cause.code))
-    }
-    let codes: [Int: Int32] = [
-      CocoaError.fileWriteOutOfSpace.rawValue: ENOSPC,
-      CocoaError.fileWriteNoPermission.rawValue: EACCES,
-      CocoaError.fileReadNoPermission.rawValue: EACCES,
-      CocoaError.fileWriteVolumeReadOnly.rawValue: EROFS,
-      CocoaError.fileNoSuchFile.rawValue: ENOENT,
-      CocoaError.fileReadNoSuchFile.rawValue: ENOENT,
-    ]
-    return system(path, action, codes[error.code] ?? EIO)
   }
 }

@@ -15,8 +15,10 @@ extension TrainingRun {
       output.write("resuming after step \(loaded.state.step) from \(loaded.url.path)\n")
       return loaded.state.step
     }
-    try AtomicFile.write(Data(prepared.recipe.yaml.utf8), to: directory.recipe)
     try initialize()
+    let file = try DurableFile(directory.recipe)
+    try file.write([UInt8](prepared.recipe.yaml.utf8))
+    try file.commit()
     return 0
   }
 

@@ -68,7 +68,8 @@ struct Train: ParsableCommand {
       try Console.print("weights sha256 \(digest)")
     case .interrupted:
       Console.message(
-        "continue with: lockstep train \(self.recipe) --run \(directory.url.path) --resume")
+        "continue with: lockstep train \(directory.recipe.path) --run \(directory.url.path) --resume"
+      )
       throw ExitStatus.tryAgain
     }
   }
@@ -88,5 +89,10 @@ enum Signals {
       }
     }
     signal(SIGUSR2) { _ in Signals.requests.save() }
+    // Whoever started this process may have blocked them, and a mask is inherited.
+    var heard = sigset_t()
+    sigemptyset(&heard)
+    for number in [SIGTERM, SIGINT, SIGUSR1, SIGUSR2] { sigaddset(&heard, number) }
+    pthread_sigmask(SIG_UNBLOCK, &heard, nil)
   }
 }

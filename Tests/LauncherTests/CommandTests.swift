@@ -1,0 +1,317 @@
+import Foundation
+import TestSupport
+import Testing
+
+private let model = Fixtures.url("tiny_hf").path
+
+private func object(_ line: String) throws -> [String: Any] {
+  try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+}
+
+@Suite(.serialized) struct CommandTests {
+  let task: MadeUpTask
+
+  init() throws { task = try MadeUpTask() }
+
+  private func run(_ arguments: String..., input: String = "") throws -> Program.Result {
+    try Program.run(arguments, in: task.url, input: Data(input.utf8))
+  }
+
+  @Test(arguments: [
+    "train", "evaluate", "predict", "tokenize", "embed", "inspect", "convert", "bench", "doctor",
+  ])
+  func `every command explains itself with an example`(command: String) throws {
+    let result = try run(command, "--help")
+    #expect(result.status == 0)
+    #expect(result.output.contains("lockstep \(command)"))
+    #expect(result.output.contains("Example"))
+  }
+
+  @Test func `a wrong command line ends with 64 and says what is wrong`() throws {
+    let unknown = try run("tarin")
+    #expect(unknown.status == 64)
+    #expect(unknown.output.isEmpty)
+    #expect(try run("train").status == 64)
+    #expect(
+      try run("tokenize", "--tokenizer", "google").messages.contains("Give one of --model DIR"))
+    let key = try run("train", "recipe.yaml", "--set", "epoch=3")
+    #expect(key.status == 64)
+    #expect(
+      key.messages.contains("error: --set epoch=3: unknown key `epoch`. Did you mean `epochs`?"))
+    #expect(
+      try run("train", "missing.yaml").messages.contains(
+        "missing.yaml: the recipe file is not found"))
+  }
+
+  @Test func `train, evaluate and predict work together`() throws {
+    let trained = try run("train", "recipe.yaml", "--run", "run")
+    #expect(trained.status == 0)
+    #expect(trained.lines.count == 1)
+    #expect(trained.output.wholeMatch(of: /weights sha256 [0-9a-f]{64}\n/) != nil)
+    #expect(trained.messages.contains("BLAS kernels "))
+    #expect(trained.messages.contains("dev after step 12:  accuracy "))
+
+    let evaluated = try run("evaluate", "--run", "run", "--data", "test.tsv")
+    #expect(evaluated.status == 0)
+    #expect(try object(evaluated.output)["rows"] as? Int == 10)
+    #expect(try object(evaluated.output)["accuracy"] is Double)
+
+    try task.write("a good film\n\nvery bad\n", to: "lines.txt")
+    let predicted = try run(
+      "predict", "--run", "run", "--input", "lines.txt", "--output", "p.jsonl")
+    #expect(predicted.status == 0)
+    #expect(predicted.output.isEmpty)
+    let lines = try String(contentsOf: task.url.appending(path: "p.jsonl"), encoding: .utf8)
+      .split(separator: "\n").map { try object(String($0)) }
+    #expect(lines.count == 3)
+    for line in lines {
+      let probabilities = try #require(line["probabilities"] as? [String: Double])
+      let label = try #require(line["label"] as? String)
+      #expect(Set(probabilities.keys) == ["neg", "pos"])
+      #expect(abs(probabilities.values.reduce(0, +) - 1) < 1e-12)
+      #expect(probabilities[label] == probabilities.values.max())
+    }
+
+    let again = try run("train", "recipe.yaml", "--run", "run")
+    #expect(again.status == 64)
+    #expect(again.messages.contains("holds a run already. Add --resume to continue it"))
+    #expect(
+      try run("train", "run/recipe.yaml", "--run", "run", "--resume").output == trained.output)
+  }
+
+  @Test func `a dry run prints the plan and writes nothing`() throws {
+    let result = try run("train", "recipe.yaml", "--run", "run", "--dry-run")
+    #expect(result.status == 0)
+    #expect(result.output.contains("steps      12 of 8 rows, 6 an epoch, 2 epochs"))
+    #expect(result.output.contains("% of the tokens of padded batches avoided"))
+    #expect(!FileManager.default.fileExists(atPath: task.url.appending(path: "run").path))
+  }
+
+  @Test func `a run killed in the middle of an epoch ends with the same bits`() throws {
+    let options = "--set epochs=20 --set checkpoint.everySteps=1"
+    let whole = try Program.shell(
+      "$LOCKSTEP train recipe.yaml --run whole \(options)", in: task.url)
+    let killed = try Program.shell(
+      """
+      $LOCKSTEP train recipe.yaml --run run \(options) & pid=$!
+      until [ -e run/checkpoints/step-00000003 ]; do sleep 0.01; done
+      kill -9 $pid; wait $pid; [ $? = 137 ] || echo finished too soon
+      $LOCKSTEP train recipe.yaml --run run \(options) --resume
+      """, in: task.url)
+    #expect(whole.status == 0)
+    #expect(killed.output == whole.output)
+    #expect(killed.messages.contains("resuming after step "))
+    func steps(_ run: String) throws -> [String] {
+      try String(contentsOf: task.url.appending(path: "\(run)/metrics.jsonl"), encoding: .utf8)
+        .split(separator: "\n").map { line in
+          line.components(separatedBy: ",\"seconds\"")[0]
+        }
+    }
+    #expect(try steps("run") == steps("whole"))
+  }
+
+  @Test(arguments: ["TERM", "INT", "USR1"])
+  func `a signal writes a checkpoint and ends with 75`(signal: String) throws {
+    let result = try Program.shell(
+      """
+      set -m; $LOCKSTEP train recipe.yaml --run run --set epochs=5000 & pid=$!
+      until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+      kill -\(signal) $pid; wait $pid; echo status $?; ls run/checkpoints
+      """, in: task.url)
+    #expect(result.output.contains("status 75"))
+    #expect(result.output.contains("step-0"))
+    #expect(!result.output.contains("weights"))
+    #expect(result.messages.contains("--resume"))
+  }
+
+  @Test func `SIGUSR2 writes a checkpoint and training goes on`() throws {
+    let result = try Program.shell(
+      """
+      $LOCKSTEP train recipe.yaml --run run --set epochs=5000 & pid=$!
+      until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+      kill -USR2 $pid
+      until ls run/checkpoints | grep -q step-; do sleep 0.01; done
+      kill -0 $pid && echo alive; kill -TERM $pid; wait $pid; echo status $?
+      """, in: task.url)
+    #expect(result.output.contains("alive"))
+    #expect(result.output.contains("status 75"))
+  }
+
+  @Test func `a full disk ends with 74, and nothing is half-written`() throws {
+    // Files may grow to 64 KiB; the weights have 104.
+    let result = try Program.shell(
+      "ulimit -f 64; $LOCKSTEP train recipe.yaml --run run; echo status $?", in: task.url)
+    #expect(result.output == "status 74\n")
+    #expect(result.messages.contains("File too large"))
+    #expect(!FileManager.default.fileExists(atPath: task.url.appending(path: "run/best").path))
+    let left = try FileManager.default.contentsOfDirectory(
+      atPath: task.url.appending(path: "run/checkpoints").path)
+    #expect(!left.contains { $0.hasPrefix("step-") })
+  }
+
+  @Test func `a directory that cannot be written ends with 74`() throws {
+    let result = try run("train", "recipe.yaml", "--run", "train.tsv/run")
+    #expect(result.status == 74)
+    #expect(result.messages.contains("train.tsv/run"))
+    try #require(try run("train", "recipe.yaml", "--run", "run", "--set", "epochs=1").status == 0)
+    let predicted = try run(
+      "predict", "--run", "run", "--input", "test.tsv", "--output", "train.tsv/p.jsonl")
+    #expect(predicted.status == 74)
+    #expect(predicted.messages.contains("cannot be created: Not a directory"))
+    #expect(
+      try run("predict", "--run", "none", "--input", "test.tsv", "--output", "p").messages
+        .contains("none does not exist. Give the directory of a run with --run."))
+    #expect(try run("evaluate", "--run", "run", "--data", "dev.tvs").status == 65)
+    #expect(
+      try run("predict", "--run", "run", "--input", "recipe.yaml", "--output", "p").status == 65)
+    #expect(!FileManager.default.fileExists(atPath: task.url.appending(path: "p").path))
+  }
+
+  @Test func `rows that are wrong end with 65`() throws {
+    try task.write("text\tlabel\ngood\tpso\n", to: "dev.tsv")
+    let result = try run("train", "recipe.yaml", "--run", "run")
+    #expect(result.status == 65)
+    #expect(
+      result.messages.contains("dev.tsv:2: column \"label\": \"pso\": is not a label of this model")
+    )
+    #expect(!FileManager.default.fileExists(atPath: task.url.appending(path: "run").path))
+  }
+}
+
+@Suite(.serialized) struct StreamTests {
+  let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func run(_ arguments: String..., input: String) throws -> Program.Result {
+    try Program.run(arguments, in: folder.url, input: Data(input.utf8))
+  }
+
+  @Test func `tokenize gives tokens, ids and spans of each line`() throws {
+    let result = try run(
+      "tokenize", "--model", model, "--tokenizer", "huggingface", "--uncased",
+      input: "A good  Movie\r\n\nbad")
+    #expect(result.status == 0)
+    #expect(
+      result.lines == [
+        #"{"tokens":["[CLS]","a","good","movie","[SEP]"],"ids":[7,42,84,86,8],"spans":[[0,0],[0,1],[2,6],[8,13],[0,0]]}"#,
+        #"{"tokens":["[CLS]","[SEP]"],"ids":[7,8],"spans":[[0,0],[0,0]]}"#,
+        #"{"tokens":["[CLS]","bad","[SEP]"],"ids":[7,85,8],"spans":[[0,0],[0,3],[0,0]]}"#,
+      ])
+    let json = try run(
+      "tokenize", "--vocab", "\(model)/vocab.txt", "--tokenizer", "google", "--uncased",
+      "--json-input", "--no-specials", input: "\"bad\\n\\u0062ad\"\n")
+    #expect(
+      json.lines == [#"{"tokens":["bad","bad"],"ids":[85,85],"spans":[[0,3],[4,7]]}"#])
+  }
+
+  @Test func `a line that is no text is named`() throws {
+    let arguments = ["tokenize", "--model", model, "--tokenizer", "google", "--uncased"]
+    var input = Data("good\n".utf8)
+    input.append(contentsOf: [0xC3, 0x28, 0x0A])
+    let bytes = try Program.run(arguments, in: folder.url, input: input)
+    #expect(bytes.status == 65)
+    #expect(bytes.messages.contains("standard input:2: the line is not valid UTF-8"))
+    let json = try Program.run(
+      arguments + ["--json-input"], in: folder.url, input: Data("\"good\"\nbad\n".utf8))
+    #expect(json.status == 65)
+    #expect(json.messages.contains("standard input:2: the line is not a JSON string"))
+  }
+
+  @Test func `embed gives the same vectors for text and for its ids`() throws {
+    let text = try run(
+      "embed", "--model", model, "--pooling", "tokens", "--uncased", input: "a good movie\tbad\n")
+    let ids = try run(
+      "embed", "--model", Fixtures.url("tiny_tf").path, "--pooling", "tokens", "--input-form",
+      "ids", input: #"{"ids":[7,42,84,86,8,85,8],"segments":[0,0,0,0,0,1,1]}"# + "\n")
+    #expect(text.status == 0)
+    #expect(text.output == ids.output)
+    let vectors = try #require(try object(text.output)["vectors"] as? [[Double]])
+    #expect(vectors.count == 7 && vectors.allSatisfy { $0.count == 32 })
+    let cls = try run(
+      "embed", "--model", model, "--pooling", "cls", "--uncased", input: "a good movie\tbad\n")
+    #expect(try #require(try object(cls.output)["vector"] as? [Double]) == vectors[0])
+    let layer = try run(
+      "embed", "--model", model, "--pooling", "cls", "--uncased", "--layer", "2",
+      input: "a good movie\tbad\n")
+    #expect(layer.output == cls.output)
+    #expect(
+      try run(
+        "embed", "--model", model, "--pooling", "cls", "--uncased", "--layer", "3", input: ""
+      ).status == 64)
+  }
+
+  @Test(arguments: [
+    ("x", "the line is not an object with ids and segments"),
+    (#"{"ids":[1,2],"segments":[0]}"#, "there are 2 ids and 1 segments"),
+    (#"{"ids":[],"segments":[]}"#, "there are 0 ids and 0 segments"),
+    (#"{"ids":[196],"segments":[0]}"#, "the id 196 is not one of the model's 196"),
+    (#"{"ids":[-1],"segments":[0]}"#, "the id -1 is not one of the model's 196"),
+    (#"{"ids":[1],"segments":[2]}"#, "the segment 2 is not one of the model's 2"),
+  ])
+  func `ids that the model cannot read are refused`(line: String, part: String) throws {
+    let result = try run(
+      "embed", "--model", model, "--pooling", "cls", "--input-form", "ids", input: line + "\n")
+    #expect(result.status == 65)
+    #expect(result.messages.contains("standard input:1: \(part)"))
+  }
+
+  @Test func `a text past the positions is refused, or cut on request`() throws {
+    let long = String(repeating: "good ", count: 70)
+    let refused = try run("embed", "--model", model, "--pooling", "mean", "--uncased", input: long)
+    #expect(refused.status == 65)
+    #expect(refused.messages.contains("Cut it with --max-length"))
+    let cut = try run(
+      "embed", "--model", model, "--pooling", "mean", "--uncased", "--max-length", "10", input: long
+    )
+    #expect(cut.status == 0)
+  }
+
+  @Test func `whoever reads only the first line is not told off`() throws {
+    let result = try Program.shell(
+      "set -o pipefail; yes good | head -100000 | $LOCKSTEP tokenize --model '\(model)' --tokenizer google --uncased | head -1; echo ${PIPESTATUS[2]}",
+      in: folder.url)
+    #expect(result.lines.last == "0")
+    #expect(!result.messages.contains("error"))
+  }
+
+  @Test func `a line is answered before the next is written`() throws {
+    let result = try Program.shell(
+      """
+      coproc $LOCKSTEP tokenize --model '\(model)' --tokenizer google --uncased --no-specials
+      echo good >&${COPROC[1]}; read -r first <&${COPROC[0]}; echo "$first"
+      echo bad >&${COPROC[1]}; read -r second <&${COPROC[0]}; echo "$second"
+      """, in: folder.url)
+    #expect(result.lines.count == 2)
+    #expect(result.lines.first?.contains("[84]") == true)
+  }
+
+  @Test func `inspect, convert, bench and doctor answer on standard output`() throws {
+    let inspected = try run("inspect", model, "--json", input: "")
+    #expect(inspected.status == 0)
+    #expect(try object(inspected.output)["family"] as? String == "BERT")
+    #expect(try run("inspect", model, input: "").output.contains("BERT"))
+    #expect(try run("inspect", "nothing", input: "").status == 65)
+
+    let converted = try run("convert", model, "tf", "--to", "tensorflow", input: "")
+    #expect(converted.status == 0)
+    #expect(try run("convert", model, "tf", "--to", "tensorflow", input: "").status == 74)
+    #expect(try run("convert", "tf", "hf", "--to", "huggingface", input: "").status == 0)
+    let weights = folder.url.appending(path: "hf/model.safetensors")
+    #expect(FileManager.default.fileExists(atPath: weights.path))
+
+    let timed = try run(
+      "bench", "--model", "tiny", "--batch", "3", "--length", "9", "--lengths", "uniform",
+      "--steps",
+      "1", "--warmup", "0", "--threads", "1", "--json", input: "")
+    let result = try object(timed.output)
+    #expect(result["threads"] as? Int == 1)
+    for key in ["medianSeconds", "bestSeconds", "tokens", "medianGFLOPs", "peakMiB"] {
+      #expect((result[key] as? Double ?? 0) > 0, "\(key)")
+    }
+    #expect(try run("bench", "--leaves", "3", input: "").status == 64)
+    let doctor = try run("doctor", input: "")
+    #expect(doctor.status == 0)
+    #expect(doctor.output.contains("BLAS") && doctor.output.contains("MPI"))
+  }
+}

@@ -1,0 +1,62 @@
+import Foundation
+import Model
+import TestSupport
+import Testing
+import Trainer
+
+private func evaluation(
+  _ overrides: [String], labels: [String], outputs: [[Float]], targets: [[Float]]
+) throws -> Evaluation {
+  let task = try MadeUpTask(train: 2, dev: 1, test: 1)
+  let definition = TaskDefinition(
+    try Recipe(contentsOf: task.recipe, overrides: overrides), labels: labels, lowercase: true,
+    hiddenDropout: 0)
+  let sequences = targets.map {
+    SequenceInput(ids: [1], segments: [0], exampleID: 0, target: $0)
+  }
+  return Evaluation(outputs: outputs, sequences: sequences, definition: definition)
+}
+
+@Suite struct EvaluationTests {
+  @Test func `two classes are scored by hand`() throws {
+    // Predicted 1, 1, 0, 0; true 1, 0, 0, 1.
+    let scores = try evaluation(
+      [], labels: ["neg", "pos"], outputs: [[0, 2], [0, 1], [3, 0], [1, 0]],
+      targets: [[1], [0], [0], [1]])
+    #expect(scores["accuracy"] == 0.5)
+    #expect(scores["f1"] == 0.5)
+    #expect(scores["mcc"] == 0)
+    #expect(scores["auc"] == 0.75)
+    func logistic(_ x: Double) -> Double { log1p(exp(-x)) }
+    let loss = (logistic(2) + logistic(-1) + logistic(3) + logistic(-1)) / 4
+    #expect(abs((scores["loss"] ?? 0) - loss) < 1e-6)
+  }
+
+  @Test func `with three classes what names one of two is absent`() throws {
+    let scores = try evaluation(
+      [], labels: ["a", "b", "c"], outputs: [[1, 0, 0], [0, 1, 0]], targets: [[0], [2]])
+    #expect(scores.metrics.map(\.name) == ["accuracy", "f1Macro", "mcc", "loss"])
+  }
+
+  @Test func `a regression is scored by its order and its line`() throws {
+    let scores = try evaluation(
+      ["task=regression"], labels: [], outputs: [[1], [2], [30]], targets: [[2], [4], [6]])
+    #expect(abs((scores["spearman"] ?? 0) - 1) < 1e-12)
+    #expect((scores["pearson"] ?? 1) < 0.9)
+    #expect(abs((scores["loss"] ?? 0) - (1 + 4 + 576) / 3.0) < 1e-4)
+  }
+
+  @Test func `labels of a multi-label row count one by one`() throws {
+    let scores = try evaluation(
+      ["classification.kind=multi-label"], labels: ["a", "b"],
+      outputs: [[5, -5], [5, 5]], targets: [[1, 0], [1, 0]])
+    #expect(scores["accuracy"] == 0.5)
+    #expect(scores["f1Micro"] == 0.8)
+  }
+
+  @Test func `higher is better, but for the loss`() {
+    #expect(Evaluation.isBetter(0.9, than: 0.8, metric: "accuracy"))
+    #expect(!Evaluation.isBetter(0.9, than: 0.9, metric: "accuracy"))
+    #expect(Evaluation.isBetter(0.1, than: 0.2, metric: "loss"))
+  }
+}
