@@ -218,16 +218,17 @@ private struct OpenedModel {
     let vocabulary = try Vocabulary(contentsOf: vocabularyURL)
     notes += vocabulary.warnings
     notes += try vocabulary.check(modelVocabularySize: configuration.vocabularySize)
-    let known = recipe.data.lowercase ?? lowercase
-    if known == nil { notes.append(vocabulary.caseNote) }
-    let lowercase = known ?? !vocabulary.hasCapitals
+    let stated = recipe.data.lowercase ?? lowercase
+    if stated == nil { notes.append(vocabulary.caseNote) }
     guard recipe.data.maxLength <= configuration.maximumPositions else {
       throw RunError(
         .usage,
         "data.maxLength is \(recipe.data.maxLength), the model has \(configuration.maximumPositions) positions. "
           + "Give at most \(configuration.maximumPositions).")
     }
-    tokenizer = Tokenizer(vocabulary: vocabulary, kind: recipe.data.tokenizer, lowercase: lowercase)
+    tokenizer = Tokenizer(
+      vocabulary: vocabulary, kind: recipe.data.tokenizer,
+      lowercase: stated ?? !vocabulary.hasCapitals)
     self.notes = notes + tokenizer.warnings
   }
 }
