@@ -28,7 +28,34 @@ struct Doctor: ParsableCommand {
       "           weight gradients of up to \(contract.foldedRows) tokens are added inside the product",
       "MPI        \(MPILibrary.version ?? "the library does not say its version")",
     ]
-    lines.append("nothing is in the way of a training")
+    let obstacles = Self.obstacles(contract)
+    lines += obstacles.isEmpty ? ["nothing is in the way of a training"] : []
     try Console.print(lines.joined(separator: "\n"))
+    if !obstacles.isEmpty {
+      throw RunError(.environment, obstacles.joined(separator: "\n"))
+    }
+  }
+
+  /// What will not work here, each with its remedy.
+  private static func obstacles(_ contract: BLASContract) -> [String] {
+    var obstacles: [String] = []
+    let needed = ["avx2", "fma"].filter { !Machine.flags.contains($0) }
+    if !needed.isEmpty {
+      obstacles.append(
+        "This CPU has no \(needed.joined(separator: " and ")); training needs a CPU from 2013 or later."
+      )
+    }
+    if Machine.hasAVX512, !contract.rowsAreIndependent {
+      obstacles.append(
+        "The kernels \(BLAS.coreName) are not this CPU's AVX-512 ones: half the speed. Unset OPENBLAS_CORETYPE, or set it to SkylakeX."
+      )
+    }
+    // The smallest usual model: weights, gradient and two moments of MiniLM, and its activations.
+    if Machine.availableMemory < 600_000_000 {
+      obstacles.append(
+        "Only \(Machine.availableMemory / 1_000_000) MB of memory are available; the smallest usual model needs 600 MB. Free memory."
+      )
+    }
+    return obstacles
   }
 }

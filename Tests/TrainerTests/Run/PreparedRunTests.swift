@@ -44,7 +44,6 @@ private func refusal(
       ["data.maxLength=100"], .usage,
       "data.maxLength is 100, the model has 64 positions. Give at most 64."
     ),
-    (["data.lowercase=null", "model.initialize=random"], .usage, "Set data.lowercase to true"),
     (
       ["model.frozenLayers=3"], .usage,
       "model.frozenLayers is 3, the model has 2 layers. Give at most 2."
@@ -62,6 +61,16 @@ private func refusal(
     let (found, sentence) = refusal(try MadeUpTask(), overrides)
     #expect(found == status)
     #expect(sentence.contains(part), "\(sentence)")
+  }
+
+  @Test func `a model that does not say its case is read by its vocabulary, with a note`() throws {
+    let overrides = ["data.lowercase=null", "model.initialize=random"]
+    let prepared = try PreparedRun(
+      Recipe(contentsOf: MadeUpTask().recipe, overrides: overrides), threads: 1)
+    #expect(prepared.definition.lowercase)
+    #expect(
+      prepared.notes.contains(
+        "uncased, because the vocabulary has no entry with a capital letter"))
   }
 
   @Test func `one label is no classification, and three are not binary`() throws {
