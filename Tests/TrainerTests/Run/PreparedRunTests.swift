@@ -65,8 +65,9 @@ private func refusal(
 
   @Test func `a model that does not say its case is read by its vocabulary, with a note`() throws {
     let overrides = ["data.lowercase=null", "model.initialize=random"]
+    let task = try MadeUpTask()
     let prepared = try PreparedRun(
-      Recipe(contentsOf: MadeUpTask().recipe, overrides: overrides), threads: 1)
+      Recipe(contentsOf: task.recipe, overrides: overrides), threads: 1)
     #expect(prepared.definition.lowercase)
     #expect(
       prepared.notes.contains(
