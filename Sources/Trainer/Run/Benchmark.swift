@@ -57,6 +57,9 @@ package enum Benchmark {
     package let tokens: Int
     /// Operations of a step.
     package let operations: Double
+    /// Operations a second that plain single-threaded products reach on all threads, measured
+    /// between the steps; the median.
+    package let productRate: Double
   }
 
   /// Runs `warmup` and then `steps` steps; `progress` hears each one's number and seconds.
@@ -78,6 +81,14 @@ package enum Benchmark {
       OptimizerSettings(.adamW, weightDecay: 0.01, clipping: .torch(1)), table: table,
       trainable: Array(repeating: true, count: table.parameters.count), pool: pool)
     let batch = batch(shape)
+    let products = ProductSpeed(
+      hidden: shape.configuration.hiddenSize, intermediate: shape.configuration.intermediateSize,
+      pool: pool)
+    // About a tenth of a step, so that a change of the machine's speed hits both alike.
+    let product = Double(
+      512 * shape.configuration.intermediateSize * shape.configuration.hiddenSize)
+    let repetitions = max(1, Int(shape.operations / 20 / product / Double(threads)))
+    var rates: [Double] = []
     let clock = ContinuousClock()
     var seconds: [Double] = []
     for step in 0..<warmup + steps {
@@ -94,16 +105,20 @@ package enum Benchmark {
       }
       let time = (clock.now - start).seconds
       progress(step + 1, time)
-      if step >= warmup { seconds.append(time) }
+      if step >= warmup {
+        seconds.append(time)
+        rates.append(products.measure(repetitions: repetitions))
+      }
     }
-    seconds.sort()
-    let middle = seconds.count / 2
-    let median =
-      seconds.count.isMultiple(of: 2)
-      ? (seconds[middle - 1] + seconds[middle]) / 2 : seconds[middle]
     return Result(
-      medianSeconds: median, bestSeconds: seconds[0], tokens: batch.tokenCount,
-      operations: shape.operations)
+      medianSeconds: median(seconds), bestSeconds: seconds.min() ?? 0, tokens: batch.tokenCount,
+      operations: shape.operations, productRate: median(rates))
+  }
+
+  private static func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted(), middle = values.count / 2
+    return values.count.isMultiple(of: 2)
+      ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
   }
 
   /// Rows of random ids, dealt to the leaves.

@@ -79,13 +79,15 @@ struct Bench: ParsableCommand {
           + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
           + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
           + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"
+          + "\"productGFLOPs\":\(result.productRate / 1e9),\"shareOfProducts\":\(rates.median * 1e9 / result.productRate),"
           + "\"peakMiB\":\(peak),\"blas\":\(JSONText.quoted(BLAS.coreName))}")
     } else {
       try Console.print(
         String(
           format:
-            "median %.3f s a step (best %.3f), %d tokens, %.1f GFLOP/s (best %.1f), %.0f tokens/s, peak %.0f MiB",
+            "median %.3f s a step (best %.3f), %d tokens, %.1f GFLOP/s (best %.1f; plain products beside it %.1f, %.0f %%), %.0f tokens/s, peak %.0f MiB",
           result.medianSeconds, result.bestSeconds, result.tokens, rates.median, rates.best,
+          result.productRate / 1e9, 100 * rates.median * 1e9 / result.productRate,
           Double(result.tokens) / result.medianSeconds, peak))
     }
   }
