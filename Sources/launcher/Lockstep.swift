@@ -5,7 +5,7 @@ import Trainer
 struct Lockstep: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lockstep",
-    abstract: "Fine-tunes BERT with the same bits on any number of threads.",
+    abstract: "Fine-tunes BERT with the same bits on any number of ranks and threads.",
     discussion: """
       A first run:
         lockstep train recipes/movies.yaml --run runs/movies
@@ -13,11 +13,12 @@ struct Lockstep: ParsableCommand {
         lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
 
       Standard output carries results, standard error progress and messages. Exit codes: 0 done, 64 usage, 65 data, \
-      69 environment, 70 internal, 74 input/output, 75 checkpointed (run it again with --resume), 78 not finite.
+      69 environment, 70 internal, 74 input/output, 75 checkpointed (run it again with --resume), \
+      76 a rank stopped answering, 77 ranks or runs differ, 78 not finite.
       """,
     subcommands: [
       Train.self, Evaluate.self, Predict.self, Tokenize.self, Embed.self, Inspect.self,
-      Convert.self, Bench.self, Doctor.self,
+      Convert.self, Bench.self, Verify.self, Doctor.self,
     ])
 }
 

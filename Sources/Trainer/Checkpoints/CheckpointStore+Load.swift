@@ -13,14 +13,16 @@ package struct LoadedCheckpoint: Sendable, Equatable {
 }
 
 extension CheckpointStore {
-  /// Reads the newest checkpoint that is complete and unharmed; nil if the run has none.
+  /// Reads the newest checkpoint, of those before step `limit`, that is complete and unharmed; nil if there is none.
   ///
   /// Sizes and SHA-256 of all files are checked before anything is read into memory. Throws `CheckpointError` when all
   /// checkpoints are damaged, or when one is of another model; `parameters` and the moments are as before then,
   /// but for a disk that fails in the middle of reading.
-  package func load(into parameters: Arena, optimizer: Optimizer) throws -> LoadedCheckpoint? {
+  package func load(
+    into parameters: Arena, optimizer: Optimizer, before limit: Int = .max
+  ) throws -> LoadedCheckpoint? {
     var notices: [String] = []
-    for step in try steps.reversed() {
+    for step in try steps.reversed() where step < limit {
       let url = url(ofStep: step)
       do {
         let verified = try Self.verify(url, step: step)

@@ -19,7 +19,7 @@ package final class DistributedStep {
   private let gradient: Arena
   private let exchange: GradientExchange
   /// By rank the chunks that it owns, ascending.
-  private let chunksByRank: [[Int]]
+  let chunksByRank: [[Int]]
   /// Runs of chunks that are updated, and then sent, one after the other.
   private let pieces: [Piece]
 

@@ -52,13 +52,18 @@ package struct MemoryPlan: Sendable, Equatable {
 }
 
 extension PreparedRun {
-  /// `sequences` as the batch of one step.
-  func packed(_ sequences: [SequenceInput]) -> PackedBatch {
+  /// `sequences` dealt to the leaves of one step.
+  func leaves(of sequences: [SequenceInput]) -> [[SequenceInput]] {
     let dealt = LeafPlan.deal(
       lengths: sequences.map(\.ids.count), leaves: recipe.batch.leaves,
       cost: SequenceCost(
         hiddenSize: configuration.hiddenSize, intermediateSize: configuration.intermediateSize))
-    return PackedBatch(leaves: dealt.map { $0.map { sequences[$0] } })
+    return dealt.map { $0.map { sequences[$0] } }
+  }
+
+  /// `sequences` as the batch of one step.
+  func packed(_ sequences: [SequenceInput]) -> PackedBatch {
+    PackedBatch(leaves: leaves(of: sequences))
   }
 
   /// Of the tokens that padding to each step's longest row would make, the share that is never made.

@@ -1,3 +1,4 @@
+import Collective
 import Foundation
 import Model
 import Text
@@ -17,6 +18,10 @@ package enum ExitStatus: Int32, Error, Sendable {
   case inputOutput = 74
   /// Stopped on request with a checkpoint: run it again.
   case tryAgain = 75
+  /// A rank stopped answering.
+  case stall = 76
+  /// Ranks hold different recipes, rows, programs or parameters.
+  case disagreement = 77
   /// A loss or gradient is not finite.
   case notFinite = 78
 
@@ -24,6 +29,8 @@ package enum ExitStatus: Int32, Error, Sendable {
   package init(_ error: any Error) {
     switch error {
     case let error as RunError: self = error.status
+    case let error as CommunicationError: self = Self(rawValue: error.exitCode) ?? .internalFailure
+    case let error as RankError: self = Self(rawValue: error.exitCode) ?? .internalFailure
     case is RecipeErrors: self = .usage
     case is DataErrors, is VocabularyError, is TruncationError: self = .data
     case let error as WeightsError: self = error.rule == .output ? .inputOutput : .data

@@ -1,15 +1,69 @@
+import Collective
 import Crypto
 import Foundation
 import Model
 import Text
 
 extension TrainingRun {
-  /// Puts the weights in place, from the last checkpoint or the model; returns the steps done.
+  /// What rank 0 found, and the others need to know.
+  private struct Start: Codable {
+    var step: Int
+    var best: RunState.Best?
+    var digest: String?
+  }
+
+  /// Puts the weights in place on every rank, from the last checkpoint or the model; returns the steps done.
   func begin() throws -> Int {
+    group.collective.enter(phase: "agreeing on the run", step: 0)
+    try group.agree(on: try agreement())
+    group.collective.enter(phase: "loading weights", step: 0)
+    var found: Start?
+    if let files {
+      let step = try begin(files)
+      found = Start(step: step, best: best, digest: finalDigest)
+    }
+    let start = try group.shared(found, as: "where the run starts")
+    (best, finalDigest) = (start.best, start.digest)
+    try group.broadcast(parameters, what: "the parameters at the start", pool: engine.pool)
+    if start.step > 0 {
+      for (name, moments) in [("first", optimizer.firstMoment), ("second", optimizer.secondMoment)]
+      {
+        try group.broadcast(
+          moments, what: "the \(name) moments at the start",
+          keeping: trainingStep.isSharded ? trainingStep.chunksByRank[group.rank] : nil,
+          pool: engine.pool)
+      }
+      optimizer.momentsWereReplaced()
+    }
+    return start.step
+  }
+
+  /// What enters the bits and must be the same on every rank.
+  private func agreement() throws -> [(name: String, value: String)] {
+    [
+      ("the recipe", String(prepared.recipe.resultDigest.prefix(16))),
+      ("the rows", String(dataFingerprint.prefix(16))),
+      (
+        "the vocabulary",
+        String(
+          Self.digest([
+            String(decoding: try InputFile.contents(of: prepared.vocabularyURL), as: UTF8.self)
+          ]).prefix(16))
+      ),
+      ("the kernels", numerics),
+      ("the number of steps", "\(prepared.totalSteps)"),
+      ("the model", "\(prepared.configuration)"),
+      ("the optimizer's sharding", trainingStep.isSharded ? "sharded" : "whole"),
+    ]
+  }
+
+  /// Rank 0's part: reads the last checkpoint, or makes the first weights.
+  private func begin(_ files: Files) throws -> Int {
+    let (directory, store) = (files.directory, files.store)
     for notice in store.notices { output.write(notice + "\n") }
     if let loaded = try store.load(into: parameters, optimizer: optimizer) {
       for notice in loaded.notices { output.write(notice + "\n") }
-      try check(loaded.state)
+      try check(loaded.state, directory)
       best = loaded.state.best
       finalDigest = loaded.weightsDigest
       output.write("resuming after step \(loaded.state.step) from \(loaded.url.path)\n")
@@ -23,7 +77,7 @@ extension TrainingRun {
   }
 
   /// Loads the model, and draws what it lacks.
-  private func initialize() throws {
+  func initialize() throws {
     let table = prepared.table
     let draws = ParameterInitialization(seed: prepared.recipe.seed)
     let range = prepared.configuration.initializerRange
@@ -63,7 +117,19 @@ extension TrainingRun {
       "OpenBLAS \(BLAS.coreName), rows independent \(contract.rowsAreIndependent), folded rows \(contract.foldedRows)"
   }
 
-  func checkpoint(step: Int) throws -> SavedCheckpoint {
+  /// Writes a checkpoint at rank 0, of which every rank holds a part; returns the digest of its weights on every rank.
+  func checkpoint(step: Int) throws -> String {
+    group.collective.enter(phase: "writing a checkpoint", step: step)
+    if trainingStep.isSharded {
+      for moments in [optimizer.firstMoment, optimizer.secondMoment] {
+        try group.gatherChunks(of: moments, ownedChunks: trainingStep.chunksByRank)
+      }
+    }
+    let digest = try files.map { try save(step: step, in: $0.store).weightsDigest }
+    return try group.shared(digest, as: "the digest of a checkpoint")
+  }
+
+  private func save(step: Int, in store: CheckpointStore) throws -> SavedCheckpoint {
     let batches = prepared.batches
     let place = batches.place(ofStep: step)
     let recipe = prepared.recipe
@@ -87,7 +153,7 @@ extension TrainingRun {
   }
 
   /// Refuses to go on with another recipe or other rows; says if another CPU changes the bits.
-  private func check(_ state: RunState) throws {
+  func check(_ state: RunState, _ directory: RunDirectory) throws {
     if state.recipeHash != prepared.recipe.resultDigest {
       let before = (try? String(contentsOf: directory.recipe, encoding: .utf8)) ?? ""
       let changes = prepared.recipe.differences(from: before)
@@ -113,6 +179,7 @@ extension TrainingRun {
 
   /// Writes `best/`: all that prediction needs.
   func saveBest() throws {
+    guard let directory = files?.directory else { return }
     let definition = prepared.definition
     let vocabulary = try InputFile.contents(of: prepared.vocabularyURL)
     try ModelFolder.export(

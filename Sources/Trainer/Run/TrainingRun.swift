@@ -1,11 +1,13 @@
+import Collective
 import Crypto
 import Foundation
 import Model
 
 /// One training run: the loop over steps, with its log, its evaluations and its checkpoints.
 ///
-/// Weights depend on recipe, rows, seed and the CPU's kernel family; not on threads, on how many
-/// leaves are computed together, or on where the run was interrupted.
+/// Weights depend on recipe, rows, seed and the CPU's kernel family; not on ranks, threads, on how many
+/// leaves are computed together, or on where the run was interrupted. Every rank runs the same loop; rank 0 alone
+/// reads and writes the run's directory.
 package final class TrainingRun {
   package enum Outcome: Sendable, Equatable {
     /// Trained to the end, or stopped early; with the SHA-256 of the final `model.safetensors`.
@@ -15,12 +17,13 @@ package final class TrainingRun {
   }
 
   package let prepared: PreparedRun
-  let directory: RunDirectory
-  let store: CheckpointStore
+  let group: RankGroup
+  /// Rank 0's files.
+  let files: Files?
   let engine: Engine
   let parameters: Arena
-  private let gradient: Arena
   let optimizer: Optimizer
+  let trainingStep: DistributedStep
   let memory: MemoryPlan
   private let requests: RunRequests
   /// Where messages and progress go, and whether that is a terminal.
@@ -28,6 +31,12 @@ package final class TrainingRun {
   var best: RunState.Best?
   private var log: MetricsLog?
   private let clock = ContinuousClock()
+
+  /// What rank 0 reads and writes.
+  struct Files {
+    let directory: RunDirectory
+    let store: CheckpointStore
+  }
 
   /// Where a run talks to a person.
   package struct Output {
@@ -41,28 +50,36 @@ package final class TrainingRun {
   }
 
   /// Sets up the memory of a run; nothing is read or written but the run's directory.
+  ///
+  /// `directory` is rank 0's; the other ranks have none.
   package init(
-    _ prepared: PreparedRun, directory: RunDirectory, engine: Engine, memory: MemoryPlan,
-    requests: RunRequests, output: Output
+    _ prepared: PreparedRun, group: RankGroup, directory: RunDirectory?, engine: Engine,
+    memory: MemoryPlan, exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests,
+    output: Output
   ) throws {
+    precondition(group.isRoot == (directory != nil), "rank \(group.rank) and a run's directory")
     self.prepared = prepared
-    self.directory = directory
+    self.group = group
     self.engine = engine
     self.memory = memory
     self.requests = requests
     self.output = output
-    store = try CheckpointStore(run: directory.url, keep: prepared.recipe.checkpoint.keep)
+    files = try directory.map {
+      Files(
+        directory: $0,
+        store: try CheckpointStore(run: $0.url, keep: prepared.recipe.checkpoint.keep))
+    }
     parameters = Arena(count: prepared.table.count)
-    gradient = Arena(count: prepared.table.count)
     optimizer = Optimizer(
       prepared.optimizer, table: prepared.table, trainable: prepared.trainable, pool: engine.pool)
+    trainingStep = try DistributedStep(
+      group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
   }
 
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
   package func run() throws -> Outcome {
     let start = try begin()
-    let log = try MetricsLog(directory.metrics, keepingThrough: start)
-    self.log = log
+    log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
     let progress = Progress(
       firstStep: start, totalSteps: prepared.totalSteps, isTerminal: output.isTerminal,
       write: output.write)
@@ -72,10 +89,12 @@ package final class TrainingRun {
     var isOver = step >= prepared.totalSteps || hasStoppedEarly(at: step)
     while !isOver {
       let place = prepared.batches.place(ofStep: step)
-      try train(step: step, epoch: place.epoch, rows: rows.rows(ofStep: step), log, progress)
+      let border = try train(
+        step: step, epoch: place.epoch, rows: rows.rows(ofStep: step), saved: saved, progress)
       step += 1
       if isEvaluationDue(after: step) {
-        try progress.pausing { try evaluate(step: step, epoch: place.epoch, log, progress) }
+        group.collective.enter(phase: "evaluating", step: step)
+        try progress.pausing { try evaluate(step: step, epoch: place.epoch, progress) }
         if hasStoppedEarly(at: step) {
           progress.message(
             "stopped early after step \(step): \(prepared.recipe.evaluation.patience ?? 0) evaluations without a better \(prepared.recipe.evaluation.metric)"
@@ -84,10 +103,10 @@ package final class TrainingRun {
         }
       }
       isOver = isOver || step == prepared.totalSteps
-      if !isOver, isCheckpointDue(after: step, since: saved) {
+      if !isOver, border.saves || border.stops || isCheckpointDue(after: step) {
         try progress.pausing { _ = try checkpoint(step: step) }
         saved = clock.now
-        if requests.isStopping {
+        if border.stops {
           progress.message("stopped on request; checkpoint of step \(step) written")
           return .interrupted(step: step)
         }
@@ -98,29 +117,33 @@ package final class TrainingRun {
 
   // MARK: One step
 
-  private func train(
-    step: Int, epoch: Int, rows: [Int], _ log: MetricsLog, _ progress: Progress
-  ) throws {
-    let begun = clock.now
-    let batch = prepared.packed(rows.map { prepared.train.sequences[$0] })
-    let head = prepared.definition.head
-    let denominator = Double(rows.count * head.termsPerSequence)
-    let loss =
-      engine.gradient(
-        of: batch, parameters: parameters, into: gradient,
-        randomness: Engine.Randomness(seed: prepared.recipe.seed, step: step),
-        trainable: prepared.trainable, leavesAtOnce: memory.leavesAtOnce
-      ).numerator / denominator
-    guard loss.isFinite else {
-      throw RunError(.notFinite, notFinite(step: step, "the loss is \(loss)", rows: rows))
-    }
+  /// What a step gave, as the log says it.
+  struct StepOutcome {
+    let result: DistributedStep.Result
+    /// The mean loss.
+    let loss: Double
+    let rate: Double
+    let tokens: Int
+  }
+
+  /// Makes step `step`, from 0, with `rows` of the training set.
+  func advance(
+    step: Int, rows: [Int], requests: () -> (stops: Bool, saves: Bool)
+  ) throws -> StepOutcome {
+    let leaves = prepared.leaves(of: rows.map { prepared.train.sequences[$0] })
+    let denominator = Double(rows.count * prepared.definition.head.termsPerSequence)
     let rate = prepared.schedule.rate(at: step)
-    let norm: Double
     do {
-      norm = try optimizer.update(
-        parameters: parameters, gradient: gradient, denominator: denominator, learningRate: rate,
-        step: step)
-    } catch {
+      let result = try trainingStep.run(
+        leaves: leaves, randomness: Engine.Randomness(seed: prepared.recipe.seed, step: step),
+        leavesAtOnce: memory.leavesAtOnce, denominator: denominator, learningRate: rate, step: step,
+        requests: requests)
+      return StepOutcome(
+        result: result, loss: result.loss / denominator, rate: rate,
+        tokens: leaves.reduce(0) { $1.reduce($0) { $0 + $1.ids.count } })
+    } catch let error as LossNotFinite {
+      throw RunError(.notFinite, notFinite(step: step, "the loss is \(error.value)", rows: rows))
+    } catch let error as OptimizerError {
       let shape = error.shape.map(String.init).joined(separator: " × ")
       throw RunError(
         .notFinite,
@@ -129,14 +152,28 @@ package final class TrainingRun {
           "the gradient of \(error.tensor) [\(shape)] is \(error.value) at element \(error.index)",
           rows: rows))
     }
-    try log.write([
-      ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(loss)),
-      ("learningRate", .number(rate)), ("gradientNorm", .number(norm)),
-      ("tokens", .integer(batch.tokenCount)), ("seconds", .number((clock.now - begun).seconds)),
+  }
+
+  /// Makes a step and logs it; returns what the ranks want to happen at its end.
+  private func train(
+    step: Int, epoch: Int, rows: [Int], saved: ContinuousClock.Instant, _ progress: Progress
+  ) throws -> (saves: Bool, stops: Bool) {
+    let begun = clock.now
+    let made = try advance(step: step, rows: rows) {
+      // Rank 0's clock alone says when time is up.
+      (requests.isStopping, requests.takeSave() || group.isRoot && isSaveOverdue(since: saved))
+    }
+    let result = made.result
+    try log?.write([
+      ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(made.loss)),
+      ("learningRate", .number(made.rate)), ("gradientNorm", .number(result.norm)),
+      ("tokens", .integer(made.tokens)), ("digest", .text(ParameterDigest.text(result.digest))),
+      ("seconds", .number((clock.now - begun).seconds)),
     ])
     progress.step(
-      step + 1, loss: loss, learningRate: rate, norm: norm, tokens: batch.tokenCount,
+      step + 1, loss: made.loss, learningRate: made.rate, norm: result.norm, tokens: made.tokens,
       isLast: step + 1 == prepared.totalSteps)
+    return (result.saves, result.stops)
   }
 
   private func notFinite(step: Int, _ finding: String, rows: [Int]) -> String {
@@ -164,20 +201,17 @@ package final class TrainingRun {
     return (best.step + 1...step).count(where: isEvaluationDue) >= patience
   }
 
-  private func isCheckpointDue(after step: Int, since saved: ContinuousClock.Instant) -> Bool {
-    let plan = prepared.recipe.checkpoint
-    // Asked first, so that the request does not stay for the next border.
-    if requests.takeSave() || requests.isStopping { return true }
-    if let every = plan.everySteps, step.isMultiple(of: every) { return true }
-    if let minutes = plan.everyMinutes, (clock.now - saved).seconds >= 60 * minutes { return true }
-    return false
+  private func isCheckpointDue(after step: Int) -> Bool {
+    prepared.recipe.checkpoint.everySteps.map { step.isMultiple(of: $0) } ?? false
   }
 
-  private func evaluate(
-    step: Int, epoch: Int, _ log: MetricsLog, _ progress: Progress
-  ) throws {
+  private func isSaveOverdue(since saved: ContinuousClock.Instant) -> Bool {
+    prepared.recipe.checkpoint.everyMinutes.map { (clock.now - saved).seconds >= 60 * $0 } ?? false
+  }
+
+  private func evaluate(step: Int, epoch: Int, _ progress: Progress) throws {
     guard let dev = prepared.dev else { return }
-    let evaluation = try score(dev, "dev", step: step, epoch: epoch, log, progress)
+    let evaluation = try score(dev, "dev", step: step, epoch: epoch, progress)
     let metric = prepared.recipe.evaluation.metric
     guard let value = evaluation[metric], value.isFinite else {
       if best == nil { try saveBest() }
@@ -190,15 +224,16 @@ package final class TrainingRun {
 
   @discardableResult
   func score(
-    _ set: ExampleSet, _ split: String, step: Int, epoch: Int, _ log: MetricsLog,
-    _ progress: Progress, parameters: Arena? = nil
+    _ set: ExampleSet, _ split: String, step: Int, epoch: Int, _ progress: Progress,
+    parameters: Arena? = nil
   ) throws -> Evaluation {
     let begun = clock.now
-    let outputs = engine.outputs(of: set.sequences, parameters: parameters ?? self.parameters)
+    let outputs = try group.outputs(
+      of: set.sequences, engine: engine, parameters: parameters ?? self.parameters)
     let evaluation = Evaluation(
       outputs: outputs, sequences: set.sequences, definition: prepared.definition)
     let fields = evaluation.metrics.map { ($0.name, MetricsLog.Value.number($0.value)) }
-    try log.write(
+    try log?.write(
       [("step", .integer(step)), ("epoch", .integer(epoch + 1)), ("split", .text(split))] + fields
         + [("rows", .integer(evaluation.rows)), ("seconds", .number((clock.now - begun).seconds))])
     let scores = evaluation.metrics.map { "\($0.name) \(Progress.fixed($0.value, 4))" }
@@ -217,30 +252,36 @@ package final class TrainingRun {
     } else {
       // Without rows to choose by, the last model is the best.
       if best == nil { try saveBest() }
-      if let log { try testBest(step: step, log, progress) }
-      digest = try checkpoint(step: step).weightsDigest
+      try testBest(step: step, progress)
+      digest = try checkpoint(step: step)
     }
     var lines: [String] = []
     if let best {
       lines.append(
         "best \(best.metric) \(Progress.fixed(best.value, 4)) after step \(best.step)")
     }
-    lines += [
-      "model        \(directory.best.path)", "metrics      \(directory.metrics.path)",
-      "checkpoint   \(store.url(ofStep: step).path)",
-    ]
+    if let files {
+      lines += [
+        "model        \(files.directory.best.path)",
+        "metrics      \(files.directory.metrics.path)",
+        "checkpoint   \(files.store.url(ofStep: step).path)",
+      ]
+    }
     progress.message(lines.joined(separator: "\n"))
     return digest
   }
 
   /// Scores the test rows once, with the best model.
-  private func testBest(step: Int, _ log: MetricsLog, _ progress: Progress) throws {
+  private func testBest(step: Int, _ progress: Progress) throws {
     guard let test = prepared.test else { return }
-    let folder = try ModelFolder.open(directory.best, dialect: .huggingface)
     let arena = Arena(count: prepared.table.count)
-    try folder.load(into: arena, table: prepared.table)
+    if let files {
+      let folder = try ModelFolder.open(files.directory.best, dialect: .huggingface)
+      try folder.load(into: arena, table: prepared.table)
+    }
+    try group.broadcast(arena, what: "the best model", pool: engine.pool)
     let epoch = prepared.batches.place(ofStep: max(step - 1, 0)).epoch
-    try score(test, "test", step: step, epoch: epoch, log, progress, parameters: arena)
+    try score(test, "test", step: step, epoch: epoch, progress, parameters: arena)
   }
 
   /// The digest of the checkpoint that this run was resumed from.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collective
 import Foundation
 import Model
 import Trainer
@@ -13,6 +14,7 @@ struct Train: ParsableCommand {
       Examples:
         lockstep train recipes/movies.yaml --run runs/movies
         lockstep train recipes/movies.yaml --run runs/movies --resume
+        mpirun -n 4 lockstep train recipes/movies.yaml --run runs/movies
         lockstep train recipes/movies.yaml --set optimizer.learningRate=2e-5 --set epochs=2 --dry-run
       """)
 
@@ -35,41 +37,52 @@ struct Train: ParsableCommand {
   var dryRun = false
 
   @OptionGroup var threads: ThreadOptions
+  @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
-  func run() throws {
+  func run() throws { try Ranks.run(train) }
+
+  private func train(_ collective: CollectiveEngine) throws {
+    let isRoot = collective.isRoot
     let recipeURL = URL(argument: recipe)
     let recipe = try Recipe(contentsOf: recipeURL, overrides: overrides)
-    let threadCount = threads.threads ?? recipe.threads ?? Machine.processors
-    Console.message(KernelChoice.description)
+    let threadCount = threads.threads ?? recipe.threads ?? Ranks.threads
+    let group = try RankGroup(collective, leaves: recipe.batch.leaves)
+    if isRoot { Console.message(KernelChoice.description) }
     let prepared = try PreparedRun(recipe, threads: threadCount)
-    for note in prepared.notes { Console.message("note: \(note)") }
+    if isRoot { for note in prepared.notes { Console.message("note: \(note)") } }
 
     let engine = Engine(
       configuration: prepared.configuration, head: prepared.definition.head,
       pool: ThreadPool(threads: threadCount))
     defer { engine.pool.stop() }
     let memory = try MemoryPlan(
-      prepared, engine: engine, limit: recipe.memoryLimit ?? Machine.availableMemory)
+      prepared, engine: engine,
+      limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost)
     let summary = prepared.summary(memory, threads: threadCount)
     if dryRun {
-      try Console.print(summary)
+      if isRoot { try Console.print(summary) }
       return
     }
-    Console.message(summary)
+    if isRoot { Console.message(summary) }
 
     let name = recipeURL.deletingPathExtension().lastPathComponent
-    let directory = try RunDirectory(URL(argument: runDirectory ?? "runs/\(name)"), resumes: resume)
+    let url = URL(argument: runDirectory ?? "runs/\(name)")
+    let directory = isRoot ? try RunDirectory(url, resumes: resume) : nil
     Signals.install()
     let training = try TrainingRun(
-      prepared, directory: directory, engine: engine, memory: memory, requests: Signals.requests,
-      output: TrainingRun.Output(isTerminal: Console.isTerminal, write: Console.write))
+      prepared, group: group, directory: directory, engine: engine, memory: memory,
+      exchange: exchange.settings, requests: Signals.requests,
+      output: TrainingRun.Output(
+        isTerminal: Console.isTerminal, write: { if isRoot { Console.write($0) } }))
     switch try training.run() {
     case .finished(let digest):
-      try Console.print("weights sha256 \(digest)")
+      if isRoot { try Console.print("weights sha256 \(digest)") }
     case .interrupted:
-      Console.message(
-        "continue with: lockstep train \(directory.recipe.path) --run \(directory.url.path) --resume"
-      )
+      if let directory {
+        Console.message(
+          "continue with: lockstep train \(directory.recipe.path) --run \(directory.url.path) --resume"
+        )
+      }
       throw ExitStatus.tryAgain
     }
   }

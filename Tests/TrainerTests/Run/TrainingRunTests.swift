@@ -22,8 +22,9 @@ private func train(
   if stops { requests.stop() }
   var messages = ""
   let run = try TrainingRun(
-    prepared, directory: RunDirectory(task.url.appending(path: name), resumes: resumes),
-    engine: engine, memory: memory, requests: requests,
+    prepared, group: RankGroup.alone(leaves: prepared.recipe.batch.leaves),
+    directory: RunDirectory(task.url.appending(path: name), resumes: resumes), engine: engine,
+    memory: memory, requests: requests,
     output: TrainingRun.Output(isTerminal: false) { messages += $0 })
   return (try run.run(), messages)
 }

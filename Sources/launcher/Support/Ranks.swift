@@ -1,0 +1,98 @@
+import ArgumentParser
+import Collective
+import Foundation
+import Trainer
+
+extension Exchange: ExpressibleByArgument {}
+
+/// How ranks exchange gradients; nothing here changes a bit of the result.
+struct ExchangeOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Bytes of a bucket of gradients; 0 puts all in one.", valueName: "bytes"))
+  var bucketBytes = ExchangeSettings().bucketBytes ?? 0
+
+  @Option(help: "How sums travel: \(Exchange.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var exchange = Exchange.automatic
+
+  @Flag(
+    inversion: .prefixedNo, help: "Send gradients while backward still runs.")
+  var overlap = true
+
+  @Flag(inversion: .prefixedNo, help: "Share the optimizer's state and work between the ranks.")
+  var shard = true
+
+  func validate() throws {
+    guard bucketBytes >= 0 else {
+      throw ValidationError("--bucket-bytes \(bucketBytes): give a number of bytes, or 0.")
+    }
+  }
+
+  var settings: ExchangeSettings {
+    var settings = ExchangeSettings()
+    settings.bucketBytes = bucketBytes == 0 ? nil : bucketBytes
+    settings.exchange = exchange
+    settings.overlaps = overlap
+    settings.shardsOptimizer = shard
+    return settings
+  }
+}
+
+/// Joining and leaving the ranks that `mpirun` started.
+enum Ranks {
+  /// Ranks on this host, this one among them; 1 without `mpirun`.
+  static var onThisHost: Int { number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1 }
+
+  /// Compute threads of a rank, where nobody says otherwise: its share of the host's CPUs, and no more than it may run on.
+  static var threads: Int {
+    max(
+      1, min(Machine.processors, ProcessInfo.processInfo.processorCount / onThisHost))
+  }
+
+  private static func number(_ variable: String) -> Int? {
+    ProcessInfo.processInfo.environment[variable].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
+  }
+
+  /// Runs `body` as one of the ranks that `mpirun` started, or alone: MPI is touched only under `mpirun`.
+  ///
+  /// All ranks end with the same exit code: the worst of theirs. A rank that throws ends the others.
+  static func run(_ body: (CollectiveEngine) throws -> Void) throws {
+    let communicator: any Communicator =
+      number("OMPI_COMM_WORLD_SIZE") == nil ? SingleProcess() : try MPICommunicator()
+    var settings = CollectiveEngine.Settings()
+    settings.onNotice = { Console.message("note: \($0)") }
+    let collective = CollectiveEngine(communicator, settings: settings)
+    let status = outcome(of: body, on: collective)
+    let agreed = collective.finish(exitCode: status.rawValue)
+    if agreed != ExitStatus.done.rawValue {
+      throw ExitStatus(rawValue: agreed) ?? .internalFailure
+    }
+  }
+
+  /// Runs `body`, tells the other ranks and the person why it threw, and returns how this rank wants to end.
+  private static func outcome(
+    of body: (CollectiveEngine) throws -> Void, on collective: CollectiveEngine
+  ) -> ExitStatus {
+    do {
+      try body(collective)
+      return .done
+    } catch let status as ExitStatus {
+      // An end that all ranks come to together.
+      return status
+    } catch is Console.BrokenPipe {
+      // Nobody reads the result; it is in the run's directory.
+      return .done
+    } catch {
+      let status = ExitStatus(error)
+      let sentence = error is CocoaError ? error.localizedDescription : "\(error)"
+      if case CommunicationError.peerFailed = error {
+        // Who failed says so itself; rank 0 repeats it for whoever reads its output alone.
+        if collective.isRoot { Console.message("error: \(sentence)") }
+      } else {
+        collective.fail(sentence, exitCode: status.rawValue)
+        Console.message("error: \(sentence)")
+      }
+      return status
+    }
+  }
+}
