@@ -1,6 +1,7 @@
 import Collective
 import Foundation
 import Synchronization
+import Trainer
 
 struct MissingRank: Error {}
 
@@ -21,7 +22,9 @@ func outcomes<Value: Sendable>(
       settings.host = ""  // messages then say "rank 2" alone
       let collective = CollectiveEngine(network.communicator(rank: rank), settings: settings)
       let result = Result { try body(collective) }
-      if case .failure(let error) = result { collective.fail("\(error)", exitCode: 70) }
+      if case .failure(let error) = result {
+        collective.fail("\(error)", exitCode: ExitStatus(error).rawValue)
+      }
       _ = collective.finish(exitCode: 0)
       results.withLock { $0[rank] = result }
       done.leave()

@@ -102,7 +102,8 @@ struct TinyRun: Sendable {
   /// Trains as one rank of `collective`.
   func run(
     on collective: CollectiveEngine, threads: Int = 1, leavesAtOnce: Int? = nil,
-    exchange: ExchangeSettings
+    exchange: ExchangeSettings,
+    spoil: (_ step: Int, _ parameters: Arena, ParameterTable) -> Void = { _, _, _ in }
   ) throws -> Outcome {
     let pool = ThreadPool(threads: threads)
     defer { pool.stop() }
@@ -116,6 +117,7 @@ struct TinyRun: Sendable {
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
     var outcome = Outcome(parameters: [], losses: [], norms: [], digests: [])
     for (number, leaves) in leavesByStep.enumerated() {
+      spoil(number, parameters, engine.table)
       let result = try step.run(
         leaves: leaves, randomness: .init(seed: 9, step: number), leavesAtOnce: leavesAtOnce,
         denominator: Double(leaves.reduce(0) { $0 + $1.count }), learningRate: 1e-3, step: number)

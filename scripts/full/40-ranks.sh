@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# The promise on ranks: the same weights under mpirun for 1 to 8 ranks, bucket sizes, a shared optimizer or not, both exchanges, threads and
+# overlap; and for runs of which a random rank was killed at a random step and that were resumed on another number of ranks.
+# Prints one line a case; a different hash is an error. KILLS says how many runs are killed (20).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${LOCKSTEP:?the program to test}"
+command -v mpirun >/dev/null || {
+  echo "no mpirun: install openmpi-bin to compare ranks" >&2
+  exit 69
+}
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+scripts/synthetic en
+recipe=recipes/synthetic.yaml
+
+# Two epochs of 20 steps each with a short last one, clipped and with dropout.
+head -n 625 data/synthetic/train.tsv >"$work/train.tsv"
+overrides=(--set epochs=2 --set optimizer.clipNorm=0.5 --set "data.train=$work/train.tsv" --threads 1)
+
+ranks() { # ranks COUNT COMMAND...
+  local count=$1
+  shift
+  mpirun --oversubscribe --bind-to none -n "$count" "$@"
+}
+hash() { sed -n 's/^weights sha256 \([0-9a-f]\{64\}\)$/\1/p' "$1" | tail -n 1; }
+train() { # train NAME RANKS OPTION...: prints the hash of the weights
+  local name=$1 count=$2
+  shift 2
+  rm -rf "${work:?}/$name"
+  ranks "$count" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" "$@" >"$work/$name.out" 2>"$work/$name.log" || {
+    tail -n 20 "$work/$name.log" >&2
+    return 1
+  }
+  hash "$work/$name.out"
+}
+"$LOCKSTEP" train "$recipe" --run "$work/reference" "${overrides[@]}" >"$work/reference.out" 2>/dev/null
+expected=$(hash "$work/reference.out")
+echo "one process: $expected"
+same() { # same WHAT HASH
+  if [ "$2" != "$expected" ]; then
+    echo "$1: ${2:-no hash}, but $expected was expected" >&2
+    exit 1
+  fi
+  echo "$1: the same weights"
+}
+
+for count in 1 2 3 4 5 6 7 8; do
+  for bytes in 65536 1048576 0; do
+    for shard in --shard --no-shard; do
+      exchanges=(direct)
+      case $count in 1 | 2 | 4 | 8) exchanges+=(tree) ;; esac
+      for exchange in "${exchanges[@]}"; do
+        for threads in 1 2; do
+          for overlap in --overlap --no-overlap; do
+            same "$count ranks, buckets $bytes, $shard, $exchange, $threads threads, $overlap" \
+              "$(train run "$count" --bucket-bytes "$bytes" "$shard" --exchange "$exchange" --threads "$threads" "$overlap")"
+          done
+        done
+      done
+    done
+  done
+done
+
+# A random rank is killed at a random step; then the run goes on on another number of ranks.
+RANDOM=${SEED:-20}
+for kill in $(seq "${KILLS:-20}"); do
+  name=killed$kill
+  count=$((RANDOM % 7 + 2))
+  victim=$((RANDOM % count))
+  line=$((RANDOM % 34 + 1))
+  setsid mpirun --oversubscribe --bind-to none -n "$count" bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK.pid"; exec "$@"' "$work/$name" \
+    "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set checkpoint.everySteps=4 >"$work/$name.out" 2>"$work/$name.log" &
+  process=$!
+  until [ "$(cat "$work/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$line" ] || ! kill -0 "$process" 2>/dev/null; do sleep 0.005; done
+  kill -9 "$(cat "$work/$name.$victim.pid")" 2>/dev/null || true
+  wait "$process" 2>/dev/null || true
+  other=$((RANDOM % 8 + 1))
+  ranks "$other" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --resume >"$work/$name.out" 2>"$work/$name.log" || {
+    tail -n 20 "$work/$name.log" >&2
+    exit 1
+  }
+  same "rank $victim of $count killed at line $line, resumed on $other" "$(hash "$work/$name.out")"
+  rm -rf "${work:?}/$name"
+done
+"$LOCKSTEP" verify "$work/reference" --step 30
