@@ -1,3 +1,5 @@
+import Foundation
+
 /// A flat block of floats, zeroed and 64-byte aligned: parameters, gradients or moments.
 ///
 /// Kernels write disjoint parts of it from several threads; who writes what is the step's plan.
@@ -11,9 +13,30 @@ package final class Arena: @unchecked Sendable {
   package var touchedRows: [Int32]?
 
   package convenience init(count: Int) {
-    self.init(uninitialized: count)
-    base.initialize(repeating: 0, count: max(count, 1))
+    if count >= Self.mappedCount {
+      self.init(mapped: count)
+    } else {
+      self.init(uninitialized: count)
+      base.initialize(repeating: 0, count: max(count, 1))
+    }
     touchedRows = []
+  }
+
+  /// From so many elements on zeros come from the system, page by page as they are first written: an arena of
+  /// which a rank uses a share takes the memory of that share.
+  private static let mappedCount = 1 << 18
+  private let isMapped: Bool
+
+  private init(mapped count: Int) {
+    let memory = mmap(
+      nil, count * MemoryLayout<Float>.stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+      -1, 0)
+    guard let memory, memory != MAP_FAILED else {
+      preconditionFailure("the system has no memory for \(count) elements")
+    }
+    base = memory.bindMemory(to: Float.self, capacity: count)
+    self.count = count
+    isMapped = true
   }
 
   /// Memory of any content, for a workspace that writes before it reads.
@@ -22,9 +45,16 @@ package final class Arena: @unchecked Sendable {
       byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
     base = raw.bindMemory(to: Float.self, capacity: max(count, 1))
     self.count = count
+    isMapped = false
   }
 
-  deinit { base.deallocate() }
+  deinit {
+    if isMapped {
+      munmap(base, count * MemoryLayout<Float>.stride)
+    } else {
+      base.deallocate()
+    }
+  }
 
   /// The elements of `range`.
   package subscript(range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {

@@ -58,9 +58,7 @@ package final class DistributedStep {
     self.optimizer = optimizer
     self.parameters = parameters
     self.settings = settings
-    // LAMB's ratios need whole tensors.
-    isSharded =
-      settings.shardsOptimizer && group.size > 1 && !optimizer.settings.method.adaptsLayers
+    isSharded = settings.shards(optimizer.settings.method, ranks: group.size)
     gradient = Arena(count: engine.table.count)
     exchange = try GradientExchange(
       group, engine: engine, gradient: gradient, trainable: optimizer.trainable,

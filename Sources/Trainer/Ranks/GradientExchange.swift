@@ -183,9 +183,13 @@ final class GradientExchange {
     guard group.size > 1, !Finiteness.holds(values + range.lowerBound, count: range.count) else {
       return
     }
-    guard let element = range.first(where: { !values[$0].isFinite }),
-      let parameter = engine.table.parameters.first(where: { $0.range.contains(element) })
-    else { preconditionFailure("elements \(range) are not finite, and each of them is") }
+    // Backward goes from the last tensor to the first, and so does what went wrong.
+    let found = engine.table.parameters.reversed().lazy.compactMap { parameter in
+      parameter.range.clamped(to: range).first { !values[$0].isFinite }.map { (parameter, $0) }
+    }.first
+    guard let (parameter, element) = found else {
+      preconditionFailure("elements \(range) are not finite, and each of them is")
+    }
     let examples = batch.sequences.prefix(8).map { "\($0.exampleID + 1)" }.joined(
       separator: ", ")
     let more = batch.sequences.count > 8 ? " and \(batch.sequences.count - 8) more" : ""

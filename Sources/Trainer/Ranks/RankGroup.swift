@@ -75,6 +75,11 @@ package struct ExchangeSettings: Sendable, Equatable {
   package var shardsOptimizer = true
 
   package init() {}
+
+  /// Whether an optimizer is sharded: LAMB's ratios need whole tensors.
+  package func shards(_ method: OptimizerSettings.Method, ranks: Int) -> Bool {
+    shardsOptimizer && ranks > 1 && !method.adaptsLayers
+  }
 }
 
 /// Why a rank cannot go on, in a sentence that names it, with the exit code of the run.

@@ -1,6 +1,7 @@
+import Collective
 import Model
 
-/// What a run will take, known before its first step.
+/// What a run will take on one rank, known before its first step.
 package struct MemoryPlan: Sendable, Equatable {
   /// Leaves computed together.
   package let leavesAtOnce: Int
@@ -14,13 +15,18 @@ package struct MemoryPlan: Sendable, Equatable {
   /// Chooses as many leaves at once as fit into `limit` bytes; the recipe's number if it gives one.
   ///
   /// - Throws: `RunError` if not even one leaf at a time fits.
-  package init(_ run: PreparedRun, engine: Engine, limit: Int) throws {
+  package init(
+    _ run: PreparedRun, engine: Engine, limit: Int, group: RankGroup? = nil,
+    isSharded: Bool = false
+  ) throws {
     let recipe = run.recipe
-    stateBytes = 4 * run.table.count * MemoryLayout<Float>.stride
+    let subtrees = group?.subtrees.map(\.leaves) ?? [0..<recipe.batch.leaves]
+    stateBytes = Self.stateElements(run, group, isSharded: isSharded) * MemoryLayout<Float>.stride
     // No step is larger than the one that the longest rows would make together.
     let longest = run.train.sequences.sorted { $0.ids.count > $1.ids.count }
       .prefix(recipe.batch.size)
-    let batch = run.packed(Array(longest))
+    let leaves = run.leaves(of: Array(longest))
+    let batches = subtrees.map { PackedBatch(leaves: Array(leaves[$0])) }
     var choices: [Int] = []
     if let fixed = recipe.batch.leavesAtOnce {
       choices = [fixed]
@@ -31,7 +37,10 @@ package struct MemoryPlan: Sendable, Equatable {
         size /= 2
       }
     }
-    let needs = choices.map { (size: $0, bytes: engine.workingBytes(of: batch, leavesAtOnce: $0)) }
+    let needs = choices.map { size in
+      let bytes = batches.map { engine.workingBytes(of: $0, leavesAtOnce: size) }
+      return (size: size, bytes: bytes.max() ?? 0)
+    }
     let state = stateBytes
     if let choice = needs.first(where: { state + $0.bytes <= limit }) {
       (leavesAtOnce, stepBytes) = choice
@@ -42,6 +51,20 @@ package struct MemoryPlan: Sendable, Equatable {
       .environment,
       "The run needs \(Self.text(state + (least?.bytes ?? 0))) of memory and may use \(Self.text(limit)). "
         + "Lower data.maxLength or batch.size, use a smaller model, or raise memoryLimit.")
+  }
+
+  /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole, and at rank 0, which
+  /// collects them for checkpoints.
+  private static func stateElements(
+    _ run: PreparedRun, _ group: RankGroup?, isSharded: Bool
+  ) -> Int {
+    let count = run.table.count
+    let chunks = (count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
+    let ranks = group?.size ?? 1
+    let share =
+      isSharded && group?.isRoot == false
+      ? min(count, (chunks + ranks - 1) / ranks * Optimizer.chunkSize) : count
+    return (1 + (group?.subtrees.count ?? 1)) * count + 2 * share
   }
 
   /// Such as `812 MB`, `3.1 GB`.

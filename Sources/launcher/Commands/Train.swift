@@ -39,7 +39,7 @@ struct Train: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
   @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
-  func run() throws { try Ranks.run(train) }
+  func run() throws { try Ranks.run(stallSeconds: exchange.stallSeconds, train) }
 
   private func train(_ collective: CollectiveEngine) throws {
     let isRoot = collective.isRoot
@@ -57,7 +57,8 @@ struct Train: ParsableCommand {
     defer { engine.pool.stop() }
     let memory = try MemoryPlan(
       prepared, engine: engine,
-      limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost)
+      limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost, group: group,
+      isSharded: exchange.settings.shards(prepared.optimizer.method, ranks: group.size))
     let summary = prepared.summary(memory, threads: threadCount)
     if dryRun {
       if isRoot { try Console.print(summary) }

@@ -22,7 +22,16 @@ struct ExchangeOptions: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Share the optimizer's state and work between the ranks.")
   var shard = true
 
+  @Option(
+    help: ArgumentHelp(
+      "Seconds without a sign of life, or of waiting for one rank, after which the run ends.",
+      valueName: "seconds"))
+  var stallSeconds = CollectiveEngine.Settings().stallSeconds
+
   func validate() throws {
+    guard stallSeconds >= 1 else {
+      throw ValidationError("--stall-seconds \(stallSeconds): give at least 1.")
+    }
     guard bucketBytes >= 0 else {
       throw ValidationError("--bucket-bytes \(bucketBytes): give a number of bytes, or 0.")
     }
@@ -56,10 +65,13 @@ enum Ranks {
   /// Runs `body` as one of the ranks that `mpirun` started, or alone: MPI is touched only under `mpirun`.
   ///
   /// All ranks end with the same exit code: the worst of theirs. A rank that throws ends the others.
-  static func run(_ body: (CollectiveEngine) throws -> Void) throws {
+  static func run(
+    stallSeconds: Double, _ body: (CollectiveEngine) throws -> Void
+  ) throws {
     let communicator: any Communicator =
       number("OMPI_COMM_WORLD_SIZE") == nil ? SingleProcess() : try MPICommunicator()
     var settings = CollectiveEngine.Settings()
+    settings.stallSeconds = stallSeconds
     settings.onNotice = { Console.message("note: \($0)") }
     let collective = CollectiveEngine(communicator, settings: settings)
     let status = outcome(of: body, on: collective)
@@ -85,13 +97,13 @@ enum Ranks {
     } catch {
       let status = ExitStatus(error)
       let sentence = error is CocoaError ? error.localizedDescription : "\(error)"
-      if case CommunicationError.peerFailed = error {
-        // Who failed says so itself; rank 0 repeats it for whoever reads its output alone.
+      switch error {
+      case CommunicationError.peerFailed, CommunicationError.disagreement:
+        // Every rank knows, and one that failed has said so itself: rank 0 says it for all.
         if collective.isRoot { Console.message("error: \(sentence)") }
-      } else {
-        collective.fail(sentence, exitCode: status.rawValue)
-        Console.message("error: \(sentence)")
+      default: Console.message("error: \(sentence)")
       }
+      collective.fail(sentence, exitCode: status.rawValue)
       return status
     }
   }

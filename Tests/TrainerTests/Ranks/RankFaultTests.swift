@@ -15,7 +15,7 @@ import Trainer
       var exchange = ExchangeSettings()
       exchange.shardsOptimizer = shards
       return try run.run(on: collective, exchange: exchange) { step, parameters, table in
-        guard step == 1, collective.rank == 1, let bias = table[name: "classifier.bias"] else {
+        guard step == 1, collective.rank == 1, let bias = table["classifier.bias"] else {
           return
         }
         parameters.base[bias.range.lowerBound] = .nan
