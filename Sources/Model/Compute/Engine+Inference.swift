@@ -1,20 +1,20 @@
 extension Engine {
-  /// The head's outputs (logits, or values) for each sequence, `[B][C]`, without dropout.
+  /// The head's outputs for each example, and their losses where there are targets; without dropout.
   ///
-  /// A sequence's numbers do not depend on its neighbours. Batches are formed inside.
-  package func outputs(of sequences: [SequenceInput], parameters: Arena) -> [[Float]] {
+  /// An example's numbers do not depend on its neighbours. Batches are formed inside.
+  package func outputs(of examples: [SequenceInput], parameters: Arena) -> [HeadOutput] {
     guard let head else { preconditionFailure("outputs need a head") }
-    return map(sequences) { batch in
+    return map(examples) { batch in
       infer(
-        batch, parameters: parameters, depth: configuration.layerCount, readsFirstTokensOnly: true
+        batch, parameters: parameters, depth: configuration.layerCount,
+        readsFirstTokensOnly: head.readsFirstTokensOnly
       ) { encoder, headPass, last in
         guard let headPass else { preconditionFailure("outputs need a head") }
-        let tiles = encoder.firsts.tiles
-        pool.run(tiles.count) { tile, thread in
-          headPass.forward(encoder, last, tiles[tile], mask: encoder.scratch(of: thread))
-        }
-        return batch.sequences.indices.map {
-          Self.copy(headPass.outputs, $0 * head.outputs, head.outputs)
+        headPass.forward(encoder, last)
+        return (0..<batch.exampleCount).map {
+          HeadOutput(
+            values: headPass.values(ofExample: $0, batch),
+            loss: batch.target($0).isEmpty ? nil : headPass.loss(ofExample: $0, batch))
         }
       }
     }
@@ -45,27 +45,11 @@ extension Engine {
       infer(
         batch, parameters: parameters, depth: configuration.layerCount, readsFirstTokensOnly: true
       ) { encoder, headPass, last in
-        guard let headPass else {
+        guard let sentence = headPass as? SentencePass else {
           preconditionFailure("a pooled vector needs a head with a pooler")
         }
-        let tiles = encoder.firsts.tiles
-        pool.run(tiles.count) { tile, _ in headPass.pool(encoder, last, tiles[tile]) }
-        return batch.sequences.indices.map { Self.copy(headPass.pooled, $0 * h, h) }
-      }
-    }
-  }
-
-  /// Loss of one row of outputs as the head computes it (for evaluation), undivided.
-  package static func loss(of outputs: [Float], target: [Float], head: Head) -> Double {
-    precondition(
-      outputs.count == head.outputs
-        && target.count == (head.loss == .softmax ? 1 : head.outputs),
-      "\(outputs.count) outputs and \(target.count) target values for a head of \(head.outputs)")
-    return outputs.withUnsafeBufferPointer { z in
-      target.withUnsafeBufferPointer { t in
-        HeadLoss.compute(
-          z.baseAddress.unsafelyUnwrapped, target: t.baseAddress.unsafelyUnwrapped, head: head,
-          gradient: nil)
+        let pooled = sentence.pool(encoder, last)
+        return batch.sequences.indices.map { Self.copy(pooled, $0 * h, h) }
       }
     }
   }
@@ -74,20 +58,20 @@ extension Engine {
   private static var inferenceTokens: Int { 4096 }
 
   /// Runs `body` over batches of sequences sorted by length and restores the order.
-  private func map(
-    _ sequences: [SequenceInput], _ body: (PackedBatch) -> [[Float]]
-  ) -> [[Float]] {
-    var results = [[Float]](repeating: [], count: sequences.count)
+  private func map<Result>(
+    _ sequences: [SequenceInput], _ body: (PackedBatch) -> [Result]
+  ) -> [Result] {
+    var results = [Result?](repeating: nil, count: sequences.count)
     let order = sequences.indices.sorted {
-      (sequences[$0].ids.count, $0) < (sequences[$1].ids.count, $1)
+      (sequences[$0].tokenCount, $0) < (sequences[$1].tokenCount, $1)
     }
     var start = 0
     while start < order.count {
       var end = start, tokens = 0
       while end < order.count,
-        end == start || tokens + sequences[order[end]].ids.count <= Self.inferenceTokens
+        end == start || tokens + sequences[order[end]].tokenCount <= Self.inferenceTokens
       {
-        tokens += sequences[order[end]].ids.count
+        tokens += sequences[order[end]].tokenCount
         end += 1
       }
       let chunk = order[start..<end]
@@ -102,11 +86,14 @@ extension Engine {
       for (index, result) in zip(chunk, body(batch)) { results[index] = result }
       start = end
     }
-    return results
+    return results.map {
+      guard let result = $0 else { preconditionFailure("an example without a result") }
+      return result
+    }
   }
 
   private static func copy(
-    _ base: UnsafeMutablePointer<Float>, _ start: Int, _ count: Int
+    _ base: UnsafePointer<Float>, _ start: Int, _ count: Int
   ) -> [Float] {
     Array(UnsafeBufferPointer(start: base + start, count: count))
   }

@@ -7,16 +7,18 @@ extension Engine {
     let size = min(leavesAtOnce, leaves)
     let nowhere = Arena(count: 0)
     let settings = EncoderPass.Settings(
-      trains: true, readsFirstTokensOnly: true, depth: configuration.layerCount,
+      trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
+      depth: configuration.layerCount,
       dropout: (nil, nil))
     var most = 0
     for start in stride(from: 0, to: leaves, by: size) {
       let part = batch.leaves(start..<min(start + size, leaves))
       var plan = Workspace.Plan.measuring
       _ = EncoderPass(self, part, parameters: nowhere.base, settings: settings, plan: &plan)
-      _ = HeadPass(
-        self, head: head, rows: part.sequences.count, parameters: nowhere.base, dropout: nil,
-        plan: &plan)
+      _ = makeHeadPass(
+        head, part, parameters: nowhere.base,
+        dropout: Dropout(rate: head.dropout, seed: 0, step: 0),
+        trains: true, plan: &plan)
       most = max(most, plan.used)
     }
     let partials = LeafFold.slots(leaves: (leaves + size - 1) / size) * table.count

@@ -122,94 +122,50 @@ package final class Engine {
       randomness.flatMap { Dropout(rate: rate, seed: $0.seed, step: $0.step) }
     }
     let settings = EncoderPass.Settings(
-      trains: true, readsFirstTokensOnly: true, depth: configuration.layerCount,
+      trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
+      depth: configuration.layerCount,
       dropout: (dropout(configuration.hiddenDropout), dropout(configuration.attentionDropout)))
     let (encoder, headPass) = workspace.lay { plan in
       let encoder = EncoderPass(
         self, batch, parameters: parameters.base, settings: settings, plan: &plan)
-      let headPass = HeadPass(
-        self, head: head, rows: batch.sequences.count, parameters: parameters.base,
-        dropout: dropout(head.dropout), plan: &plan)
+      let headPass = makeHeadPass(
+        head, batch, parameters: parameters.base, dropout: dropout(head.dropout), trains: true,
+        plan: &plan)
       return (encoder, headPass)
     }
     guard let gradients = encoder.gradients, let last = encoder.layers.last else {
       preconditionFailure("a model without layers cannot be trained")
     }
     encoder.forward()
-    let tiles = encoder.firsts.tiles
-    pool.run(tiles.count) { tile, thread in
-      headPass.forward(encoder, last.output, tiles[tile], mask: encoder.scratch(of: thread))
-    }
-    let loss = headPass.loss(batch)
-    pool.run(tiles.count) { tile, thread in
-      headPass.backward(
-        encoder, into: gradients.output, tiles[tile], mask: encoder.scratch(of: thread))
-    }
-    let weights = headPass.weightGradients(
-      last.output, target, leafStarts: encoder.firsts.leafStarts)
-    for gradient in weights {
-      let blocks = gradient.blocks
-      pool.run(blocks.count) { block, thread in
-        gradient.compute(
-          blocks[block], contract: contract, scratch: encoder.scratch(of: thread))
-      }
-    }
-    let headStart = offsets.poolerWeight ?? offsets.classifierWeight ?? table.count
-    closed(headStart)
-    if target.trainsAny(in: 0..<headStart) { encoder.backward(into: target, closed: closed) }
+    headPass.forward(encoder, last.output)
+    let loss = headPass.loss(batch, pool: pool)
+    headPass.backward(encoder, last.output, into: gradients.output)
+    headPass.weightGradients(encoder, last.output, into: target)
+    closed(offsets.head)
+    if target.trainsAny(in: 0..<offsets.head) { encoder.backward(into: target, closed: closed) }
     return loss
   }
 
-  /// Bytes of workspace that a training step over `batch` takes, the arenas of partial sums included.
-  package func workspaceBytes(for batch: PackedBatch, leavesAtOnce: Int? = nil) -> Int {
-    let leaves = batch.leaves.count, size = min(leavesAtOnce ?? leaves, leaves)
-    var largest = 0
-    for start in stride(from: 0, to: leaves, by: size) {
-      let part = batch.leaves(start..<min(start + size, leaves))
-      var plan = Workspace.Plan.measuring
-      let settings = EncoderPass.Settings(
-        trains: true, readsFirstTokensOnly: true, depth: configuration.layerCount,
-        dropout: (nil, nil))
-      let nowhere = UnsafePointer<Float>(bitPattern: 64).unsafelyUnwrapped
-      _ = EncoderPass(self, part, parameters: nowhere, settings: settings, plan: &plan)
-      if let head {
-        _ = HeadPass(
-          self, head: head, rows: part.sequences.count, parameters: nowhere, dropout: nil,
-          plan: &plan)
-      }
-      largest = max(largest, plan.used)
-    }
-    let partials = LeafFold.slots(leaves: (leaves + size - 1) / size)
-    return (largest + partials * table.count) * MemoryLayout<Float>.stride
-  }
-
-  /// Runs a pass without backward and hands it to `read`.
+  /// Runs a pass without backward and hands it to `read`, with the last layer's rows.
   func infer<Result>(
     _ batch: PackedBatch, parameters: Arena, depth: Int, readsFirstTokensOnly: Bool,
-    _ read: (EncoderPass, HeadPass?, UnsafeMutablePointer<Float>) -> Result
+    _ read: (EncoderPass, (any HeadPass)?, UnsafeMutablePointer<Float>) -> Result
   ) -> Result {
     let settings = EncoderPass.Settings(
       trains: false, readsFirstTokensOnly: readsFirstTokensOnly, depth: depth,
       dropout: (nil, nil))
+    // A head reads the rows that it is made for, or is not there.
+    let head = head.flatMap { $0.readsFirstTokensOnly == readsFirstTokensOnly ? $0 : nil }
     let (encoder, headPass) = workspace.lay { plan in
       let encoder = EncoderPass(
         self, batch, parameters: parameters.base, settings: settings, plan: &plan)
       let headPass = head.map {
-        HeadPass(
-          self, head: $0, rows: batch.sequences.count, parameters: parameters.base, dropout: nil,
-          plan: &plan)
+        makeHeadPass(
+          $0, batch, parameters: parameters.base, dropout: nil, trains: false, plan: &plan)
       }
       return (encoder, headPass)
     }
     encoder.forward()
     return read(encoder, headPass, encoder.layers.last?.output ?? encoder.embedded)
-  }
-}
-
-extension PackedBatch {
-  /// The batch of some of its leaves.
-  func leaves(_ range: Range<Int>) -> PackedBatch {
-    range.count == leaves.count
-      ? self : PackedBatch(leaves: range.map { Array(sequences[leaves[$0]]) })
   }
 }

@@ -13,7 +13,8 @@ struct ParameterOffsets {
 
   var word: Int, position: Int, segment: Int, embeddingNorm: Norm
   var layers: [Layer]
-  var poolerWeight: Int?, poolerBias: Int?, classifierWeight: Int?, classifierBias: Int?
+  /// The head's first element: everything before it is the encoder's.
+  var head: Int
 
   init(_ table: ParameterTable, layerCount: Int) {
     func at(_ name: String) -> Int {
@@ -40,9 +41,10 @@ struct ParameterOffsets {
         downWeight: at("\(prefix).output.dense.weight"),
         downBias: at("\(prefix).output.dense.bias"), outputNorm: norm("\(prefix).output"))
     }
-    poolerWeight = table["bert.pooler.dense.weight"]?.range.lowerBound
-    poolerBias = table["bert.pooler.dense.bias"]?.range.lowerBound
-    classifierWeight = table["classifier.weight"]?.range.lowerBound
-    classifierBias = table["classifier.bias"]?.range.lowerBound
+    head = table.parameters.first { !Self.isEncoder($0.name) }?.range.lowerBound ?? table.count
+  }
+
+  private static func isEncoder(_ name: String) -> Bool {
+    name.hasPrefix("bert.embeddings.") || name.hasPrefix("bert.encoder.")
   }
 }

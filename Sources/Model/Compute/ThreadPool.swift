@@ -11,79 +11,90 @@ package final class ThreadPool: @unchecked Sendable {
   /// Threads that work on a job, the caller's among them.
   package let threads: Int
 
-  /// The job on offer in one word, so that a claim is one compare-and-swap that also proves the job
-  /// is still the same: generation (24 bits), tile count (20 bits), next tile (20 bits).
-  private let offer = Atomic<UInt64>(0)
-  private let finished = Atomic<Int>(0)
-  private let sleepers = Atomic<Int>(0)
-  private let stopped = Atomic<Bool>(false)
-  private let condition = NSCondition()
-  /// Valid while a tile of the current generation is unfinished.
-  private var body: ((_ tile: Int, _ thread: Int) -> Void)?
+  /// Held by every worker, so that a worker that is about to end outlives its pool in peace.
+  private let job = Job()
   private var generation: UInt64 = 0
-
-  private static let indexBits: UInt64 = 20
-  private static let indexMask: UInt64 = (1 << indexBits) - 1
-  /// Polls before a waiting worker sleeps: some 20 microseconds, longer than the gaps between jobs of one step.
-  private static let spins = 2_000
 
   package init(threads: Int) {
     precondition(threads >= 1, "a pool of \(threads) threads")
     self.threads = threads
     for number in 1..<max(threads, 1) {
-      let worker = Thread { [unowned(unsafe) self] in work(as: number) }
+      let worker = Thread { [job] in job.work(as: number) }
       worker.stackSize = 8 << 20
       worker.name = "lockstep-\(number)"
       worker.start()
     }
   }
 
+  deinit { stop() }
+
   /// Calls `body(tile, thread)` once for every tile in `0..<count` and returns when all are done.
   ///
   /// `thread` is below `threads`: use it to pick scratch memory, never to pick work.
   package func run(_ count: Int, _ body: (_ tile: Int, _ thread: Int) -> Void) {
-    precondition(count >= 0 && UInt64(count) <= Self.indexMask, "a job of \(count) tiles")
+    precondition(count >= 0 && UInt64(count) <= Job.indexMask, "a job of \(count) tiles")
     if threads == 1 || count <= 1 {
       for tile in 0..<count { body(tile, 0) }
       return
     }
     withoutActuallyEscaping(body) { body in
-      self.body = body
-      finished.store(0, ordering: .relaxed)
       generation = (generation + 1) & 0xFF_FFFF
-      offer.store(
-        generation << (2 * Self.indexBits) | UInt64(count) << Self.indexBits,
-        ordering: .sequentiallyConsistent)
-      if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-        condition.lock()
-        condition.broadcast()
-        condition.unlock()
-      }
-      takeTiles(as: 0)
-      var polls = 0
-      while finished.load(ordering: .acquiring) < count {
-        polls += 1
-        if polls > Self.spins { sched_yield() }
-      }
-      self.body = nil
+      job.offer(body, tiles: count, generation: generation)
+      job.takeTiles(as: 0)
+      job.waitUntilFinished(count)
     }
   }
 
   /// Ends the workers.
   ///
   /// The pool must not be used afterwards.
-  package func stop() {
-    stopped.store(true, ordering: .sequentiallyConsistent)
-    condition.lock()
-    condition.broadcast()
-    condition.unlock()
+  package func stop() { job.stop() }
+}
+
+/// What the threads of a pool share: the job on offer.
+private final class Job: @unchecked Sendable {
+  /// The job on offer in one word, so that a claim is one compare-and-swap that also proves the job
+  /// is still the same: generation (24 bits), tile count (20 bits), next tile (20 bits).
+  private let offered = Atomic<UInt64>(0)
+  private let finished = Atomic<Int>(0)
+  private let sleepers = Atomic<Int>(0)
+  private let stopped = Atomic<Bool>(false)
+  private let condition = NSCondition()
+  /// Valid while a tile of the current generation is unfinished.
+  private var body: ((_ tile: Int, _ thread: Int) -> Void)?
+
+  private static let indexBits: UInt64 = 20
+  static let indexMask: UInt64 = (1 << indexBits) - 1
+  /// Polls before a waiting worker sleeps: some 20 microseconds, longer than the gaps between jobs of one step.
+  private static let spins = 2_000
+
+  /// Puts `tiles` tiles of `body` on offer and wakes who sleeps.
+  func offer(
+    _ body: @escaping (_ tile: Int, _ thread: Int) -> Void, tiles: Int, generation: UInt64
+  ) {
+    self.body = body
+    finished.store(0, ordering: .relaxed)
+    offered.store(
+      generation << (2 * Self.indexBits) | UInt64(tiles) << Self.indexBits,
+      ordering: .sequentiallyConsistent)
+    if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wake() }
+  }
+
+  /// Returns when `tiles` tiles are done, and forgets the job.
+  func waitUntilFinished(_ tiles: Int) {
+    var polls = 0
+    while finished.load(ordering: .acquiring) < tiles {
+      polls += 1
+      if polls > Self.spins { sched_yield() }
+    }
+    body = nil
   }
 
   /// Claims tiles of the job on offer until none is left.
-  private func takeTiles(as thread: Int) {
-    var seen = offer.load(ordering: .acquiring)
+  func takeTiles(as thread: Int) {
+    var seen = offered.load(ordering: .acquiring)
     while Self.hasTile(seen) {
-      let (exchanged, current) = offer.weakCompareExchange(
+      let (exchanged, current) = offered.weakCompareExchange(
         expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
       guard exchanged else {
         seen = current
@@ -92,18 +103,20 @@ package final class ThreadPool: @unchecked Sendable {
       // The claim keeps this generation alive, so `body` is its body.
       body.unsafelyUnwrapped(Int(seen & Self.indexMask), thread)
       finished.wrappingAdd(1, ordering: .releasing)
-      seen = offer.load(ordering: .acquiring)
+      seen = offered.load(ordering: .acquiring)
     }
   }
 
-  private static func hasTile(_ offer: UInt64) -> Bool {
-    offer & indexMask < (offer >> indexBits) & indexMask
+  func stop() {
+    stopped.store(true, ordering: .sequentiallyConsistent)
+    wake()
   }
 
-  private func work(as thread: Int) {
+  /// A worker's life.
+  func work(as thread: Int) {
     while !stopped.load(ordering: .relaxed) {
       var polls = 0
-      while !Self.hasTile(offer.load(ordering: .relaxed)) {
+      while !Self.hasTile(offered.load(ordering: .relaxed)) {
         polls += 1
         if polls > Self.spins { sleepUntilOffered() }
         if stopped.load(ordering: .relaxed) { return }
@@ -112,10 +125,20 @@ package final class ThreadPool: @unchecked Sendable {
     }
   }
 
+  private static func hasTile(_ offer: UInt64) -> Bool {
+    offer & indexMask < (offer >> indexBits) & indexMask
+  }
+
+  private func wake() {
+    condition.lock()
+    condition.broadcast()
+    condition.unlock()
+  }
+
   private func sleepUntilOffered() {
     condition.lock()
     sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    while !Self.hasTile(offer.load(ordering: .sequentiallyConsistent))
+    while !Self.hasTile(offered.load(ordering: .sequentiallyConsistent))
       && !stopped.load(ordering: .relaxed)
     {
       condition.wait()

@@ -28,7 +28,7 @@ enum HeadLoss {
   }
 
   /// `log Σ exp(z) − z[label]`; the gradient is `softmax(z) − onehot`.
-  private static func softmax(
+  static func softmax(
     _ z: UnsafePointer<Float>, _ c: Int, label: Int, _ d: UnsafeMutablePointer<Float>?
   ) -> Double {
     precondition(label >= 0 && label < c, "label \(label) of \(c) classes")

@@ -1,156 +1,108 @@
-/// The head over the [CLS] rows of one batch: pooler, dropout, classifier, loss.
-struct HeadPass {
-  let head: Head
-  let configuration: BertConfiguration
-  let offsets: ParameterOffsets
-  let parameters: UnsafePointer<Float>
-  let dropout: Dropout?
-  let contract: BLASContract
-  /// Pooler output `[B, H]`, what the classifier reads `[B, H]`, outputs `[B, C]` and their gradients.
-  let pooled: UnsafeMutablePointer<Float>, features: UnsafeMutablePointer<Float>
-  let outputs: UnsafeMutablePointer<Float>, dOutputs: UnsafeMutablePointer<Float>
-  let dFeatures: UnsafeMutablePointer<Float>
+/// A head's work on one packed batch, in the order of the calls: outputs, loss, gradients.
+///
+/// `rows` are the last layer's: the [CLS] row of every sequence `[B, H]` where the head reads first tokens only,
+/// every token `[T, H]` otherwise.
+protocol HeadPass {
+  /// Fills the outputs.
+  func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>)
 
-  init(
-    _ engine: Engine, head: Head, rows: Int, parameters: UnsafePointer<Float>, dropout: Dropout?,
-    plan: inout Workspace.Plan
-  ) {
-    self.head = head
-    configuration = engine.configuration
-    offsets = engine.offsets
-    self.parameters = parameters
-    self.dropout = dropout
-    contract = engine.contract
-    let h = configuration.hiddenSize
-    pooled = plan.take(rows * h)
-    features = plan.take(rows * h)
-    outputs = plan.take(rows * head.outputs)
-    dOutputs = plan.take(rows * head.outputs)
-    dFeatures = plan.take(rows * h)
-  }
+  /// The loss of one example, undivided; fills the gradient of its outputs where the pass trains.
+  ///
+  /// Examples are computed side by side: a call touches what is its own.
+  func loss(ofExample example: Int, _ batch: PackedBatch) -> Double
 
-  private var poolerParameters: (weight: Int, bias: Int) {
-    guard let weight = offsets.poolerWeight, let bias = offsets.poolerBias else {
-      preconditionFailure("this model has no pooler")
-    }
-    return (weight, bias)
-  }
+  /// Writes the gradient of `rows` into `d`, after `loss` of every example.
+  func backward(
+    _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into d: UnsafeMutablePointer<Float>)
 
-  private var classifierParameters: (weight: Int, bias: Int) {
-    guard let weight = offsets.classifierWeight, let bias = offsets.classifierBias else {
-      preconditionFailure("this model has no classifier")
-    }
-    return (weight, bias)
-  }
+  /// Writes the gradients of the head's own tensors, after `backward`.
+  func weightGradients(
+    _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget)
 
-  /// `pooled = tanh(W [CLS] + b)` for rows `range` of `vectors [B, H]`.
-  func pool(_ encoder: EncoderPass, _ vectors: UnsafePointer<Float>, _ range: Range<Int>) {
-    let h = configuration.hiddenSize, (weight, bias) = poolerParameters
-    let out = pooled + range.lowerBound * h
-    encoder.dense(
-      out, vectors + range.lowerBound * h, h, rows: range.count, outputs: h,
-      weight: parameters + weight, bias: parameters + bias)
-    forLanes(range.count * h) { i, n in out.store(VectorMath.tanh(out.lanes(i, n)), at: i, n) }
-  }
+  /// What the outputs of one example hold for whoever decodes them.
+  func values(ofExample example: Int, _ batch: PackedBatch) -> [Float]
+}
 
-  /// Outputs of rows `range` from the encoder's [CLS] vectors.
-  func forward(
-    _ encoder: EncoderPass, _ vectors: UnsafePointer<Float>, _ range: Range<Int>,
-    mask: UnsafeMutablePointer<Float>
-  ) {
-    let h = configuration.hiddenSize, c = head.outputs, (weight, bias) = classifierParameters
-    if head.usesPooler { pool(encoder, vectors, range) }
-    for row in range {
-      let source = (head.usesPooler ? UnsafePointer(pooled) : vectors) + row * h
-      let out = features + row * h
-      if let dropout {
-        encoder.fillMask(mask, dropout, encoder.firsts, row, .headDropout, 0)
-        forLanes(h) { i, n in out.store(source.lanes(i, n) * mask.lanes(i, n), at: i, n) }
-      } else {
-        out.update(from: source, count: h)
-      }
-    }
-    encoder.dense(
-      outputs + range.lowerBound * c, features + range.lowerBound * h, h, rows: range.count,
-      outputs: c, weight: parameters + weight, bias: parameters + bias)
-  }
-
-  /// Loss of the batch, folded over leaves by the canonical tree; fills `dOutputs`.
-  func loss(_ batch: PackedBatch) -> Double {
-    let c = head.outputs
+extension HeadPass {
+  /// The loss of the batch: each leaf's examples in order, leaves by the canonical tree.
+  func loss(_ batch: PackedBatch, pool: ThreadPool) -> Double {
+    let losses = exampleLosses(batch, pool: pool)
     var slots = [Double](repeating: 0, count: LeafFold.slots(leaves: batch.leaves.count) + 2)
     LeafFold.run(leaves: batch.leaves.count) { _ in
       false
     } produce: { leaf, slot, _ in
-      slots[slot] = batch.leaves[leaf].reduce(0.0) { sum, row in
-        let target = batch.sequences[row].target
-        precondition(
-          target.count == (head.loss == .softmax ? 1 : c),
-          "sequence \(row) has \(target.count) target values, the head \(c) outputs")
-        return sum
-          + target.withUnsafeBufferPointer {
-            HeadLoss.compute(
-              outputs + row * c, target: $0.baseAddress.unsafelyUnwrapped, head: head,
-              gradient: dOutputs + row * c)
-          }
-      }
+      slots[slot] = losses[batch.examples(ofLeaf: leaf)].reduce(0, +)
     } merge: { from, into in
       slots[into] += slots[from]
     }
     return slots[0]
   }
 
-  /// The gradient `d [B, H]` of the [CLS] vectors for rows `range`, from `dOutputs`.
-  func backward(
-    _ encoder: EncoderPass, into d: UnsafeMutablePointer<Float>, _ range: Range<Int>,
-    mask: UnsafeMutablePointer<Float>
-  ) {
-    let h = configuration.hiddenSize, c = head.outputs, (weight, _) = classifierParameters
-    let first = range.lowerBound
-    let direct = head.usesPooler ? dFeatures : d
-    RowProduct.backward(
-      range.count, h, c, dOutputs + first * c, c, parameters + weight, accumulate: false,
-      direct + first * h, h)
-    for row in range {
-      let out = direct + row * h
-      if let dropout {
-        encoder.fillMask(mask, dropout, encoder.firsts, row, .headDropout, 0)
-        forLanes(h) { i, n in out.store(out.lanes(i, n) * mask.lanes(i, n), at: i, n) }
+  private func exampleLosses(_ batch: PackedBatch, pool: ThreadPool) -> [Double] {
+    [Double](unsafeUninitializedCapacity: batch.exampleCount) { losses, count in
+      let base = losses.baseAddress
+      pool.run(batch.exampleCount) { example, _ in
+        base?.advanced(by: example).initialize(to: loss(ofExample: example, batch))
       }
-      if head.usesPooler {
-        let y = pooled + row * h
-        forLanes(h) { i, n in
-          let v = y.lanes(i, n)
-          out.store(out.lanes(i, n) * (1 - v * v), at: i, n)
-        }
-      }
-    }
-    if head.usesPooler {
-      RowProduct.backward(
-        range.count, h, h, dFeatures + first * h, h, parameters + poolerParameters.weight,
-        accumulate: false, d + first * h, h)
+      count = batch.exampleCount
     }
   }
+}
 
-  /// The head's weight gradients.
-  func weightGradients(
-    _ vectors: UnsafePointer<Float>, _ target: GradientTarget, leafStarts: [Int]
-  ) -> [WeightGradient] {
-    let h = configuration.hiddenSize, c = head.outputs, classifier = classifierParameters
-    var gradients = [
-      WeightGradient(
-        dy: dOutputs, ldy: c, x: features, ldx: h, outputs: c, inputs: h,
-        weight: target.place(classifier.weight), bias: target.place(classifier.bias),
-        leafStarts: leafStarts)
-    ]
-    if head.usesPooler {
-      let pooler = poolerParameters
-      gradients.append(
-        WeightGradient(
-          dy: dFeatures, ldy: h, x: vectors, ldx: h, outputs: h, inputs: h,
-          weight: target.place(pooler.weight), bias: target.place(pooler.bias),
-          leafStarts: leafStarts))
+extension Engine {
+  /// The pass of this engine's head over `batch`, laid out in `plan`.
+  func makeHeadPass(
+    _ head: Head, _ batch: PackedBatch, parameters: UnsafePointer<Float>, dropout: Dropout?,
+    trains: Bool, plan: inout Workspace.Plan
+  ) -> any HeadPass {
+    let setting = HeadSetting(
+      engine: self, head: head, batch: batch, parameters: parameters, dropout: dropout,
+      trains: trains)
+    switch head.kind {
+    case .sentence: return SentencePass(setting, plan: &plan)
+    case .tokens: return TokenPass(setting, plan: &plan)
     }
-    return gradients
+  }
+}
+
+/// What every head is made from.
+struct HeadSetting {
+  var engine: Engine
+  var head: Head
+  var batch: PackedBatch
+  var parameters: UnsafePointer<Float>
+  /// Of the vectors that the head reads; nil outside training.
+  var dropout: Dropout?
+  /// Whether gradients are wanted.
+  var trains: Bool
+
+  var hidden: Int { engine.configuration.hiddenSize }
+  /// Rows that the head reads.
+  var rows: Int { head.readsFirstTokensOnly ? batch.sequences.count : batch.tokenCount }
+
+  /// Where the tensor `name` of the head lies in the flat arenas.
+  func offset(_ name: String) -> Int {
+    guard let parameter = engine.table[name] else {
+      preconditionFailure("this model has no \(name)")
+    }
+    return parameter.range.lowerBound
+  }
+}
+
+extension EncoderPass {
+  /// Runs `body` over the tiles of `rows`, each with a thread's scratch.
+  func forEachTile(
+    of rows: RowSet, _ body: (Range<Int>, UnsafeMutablePointer<Float>) -> Void
+  ) {
+    pool.run(rows.tiles.count) { tile, thread in body(rows.tiles[tile], scratch(of: thread)) }
+  }
+
+  /// Computes `gradients` as one job of many blocks.
+  func compute(_ gradients: [WeightGradient]) {
+    let blocks = gradients.enumerated().flatMap { i, d in d.blocks.map { (i, $0) } }
+    pool.run(blocks.count) { task, thread in
+      let (i, block) = blocks[task]
+      gradients[i].compute(block, contract: contract, scratch: scratch(of: thread))
+    }
   }
 }

@@ -66,12 +66,6 @@ extension ParameterTable {
       add("\(prefix).output.LayerNorm.weight", [h], decays: false)
       add("\(prefix).output.LayerNorm.bias", [h], decays: false)
     }
-    guard let head else { return }
-    if head.usesPooler {
-      add("bert.pooler.dense.weight", [h, h], decays: true)
-      add("bert.pooler.dense.bias", [h], decays: false)
-    }
-    add("classifier.weight", [head.outputs, h], decays: true)
-    add("classifier.bias", [head.outputs], decays: false)
+    for tensor in head?.tensors(c) ?? [] { add(tensor.name, tensor.shape, decays: tensor.decays) }
   }
 }

@@ -17,7 +17,11 @@ extension ModelFolder {
     /// A head that reads the bare [CLS] vector is a token classifier, of which row 0 counts: transformers'
     /// sequence classifier always has a pooler.
     var architecture: String {
-      head.usesPooler ? "BertForSequenceClassification" : "BertForTokenClassification"
+      switch head.kind {
+      case .sentence:
+        head.usesPooler ? "BertForSequenceClassification" : "BertForTokenClassification"
+      case .tokens: "BertForTokenClassification"
+      }
     }
 
     var problemType: String {

@@ -103,44 +103,73 @@ extension RankGroup {
     }
   }
 
-  /// The outputs `[B][C]` of all `sequences`, each computed by one rank and known to all.
+  /// The outputs of all `examples`, each computed by one rank and known to all.
   ///
-  /// A sequence's outputs do not depend on its neighbours, so nor on the ranks.
+  /// An example's outputs do not depend on its neighbours, so nor on the ranks.
   func outputs(
-    of sequences: [SequenceInput], engine: Engine, parameters: Arena
-  ) throws -> [[Float]] {
-    guard size > 1 else { return engine.outputs(of: sequences, parameters: parameters) }
+    of examples: [SequenceInput], engine: Engine, parameters: Arena
+  ) throws -> [HeadOutput] {
+    guard size > 1 else { return engine.outputs(of: examples, parameters: parameters) }
     // The longest first, one to each rank in turn: shares cost about the same.
-    let order = sequences.indices.sorted {
-      (-sequences[$0].ids.count, $0) < (-sequences[$1].ids.count, $1)
+    let order = examples.indices.sorted {
+      (-examples[$0].tokenCount, $0) < (-examples[$1].tokenCount, $1)
     }
     let (rank, size) = (rank, size)
     func share(of rank: Int) -> [Int] {
       stride(from: rank, to: order.count, by: size).map { order[$0] }
     }
-    let own = engine.outputs(of: share(of: rank).map { sequences[$0] }, parameters: parameters)
-    let blobs = try collective.allGather(
-      own.flatMap { $0 }.withUnsafeBytes { Array($0) }
-    ).wait()
-    let width = engine.head?.outputs ?? 0
-    var results = [[Float]](repeating: [], count: sequences.count)
+    let own = engine.outputs(of: share(of: rank).map { examples[$0] }, parameters: parameters)
+    let blobs = try collective.allGather(HeadOutput.encode(own)).wait()
+    var results = [HeadOutput?](repeating: nil, count: examples.count)
     for (rank, blob) in blobs.enumerated() {
       let share = share(of: rank)
-      guard blob.count == 4 * share.count * width else {
+      guard let outputs = HeadOutput.decode(blob, count: share.count) else {
         throw CommunicationError.disagreement(
           item: "the outputs of an evaluation",
           values: [
-            "\(blob.count) bytes where \(4 * share.count * width) belong on \(collective.name(of: rank))"
+            "\(blob.count) bytes that are not \(share.count) outputs on \(collective.name(of: rank))"
           ])
       }
-      blob.withUnsafeBytes { memory in
-        for (place, sequence) in share.enumerated() {
-          results[sequence] = (0..<width).map {
-            memory.loadUnaligned(fromByteOffset: 4 * (place * width + $0), as: Float.self)
-          }
-        }
-      }
+      for (output, example) in zip(outputs, share) { results[example] = output }
     }
-    return results
+    return results.compactMap { $0 }
+  }
+}
+
+extension HeadOutput {
+  /// For each output the loss (NaN where there is none) and the number of values as doubles, then the values.
+  static func encode(_ outputs: [HeadOutput]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(outputs.reduce(0) { $0 + 16 + 4 * $1.values.count })
+    for output in outputs {
+      let head = [output.loss ?? .nan, Double(output.values.count)]
+      head.withUnsafeBytes { bytes += $0 }
+      output.values.withUnsafeBytes { bytes += $0 }
+    }
+    return bytes
+  }
+
+  /// `count` outputs; nil where `bytes` are something else.
+  static func decode(_ bytes: [UInt8], count: Int) -> [HeadOutput]? {
+    bytes.withUnsafeBytes { memory in
+      var outputs: [HeadOutput] = []
+      outputs.reserveCapacity(count)
+      var next = 0
+      for _ in 0..<count {
+        guard next + 16 <= memory.count else { return nil }
+        let loss = memory.loadUnaligned(fromByteOffset: next, as: Double.self)
+        let length = memory.loadUnaligned(fromByteOffset: next + 8, as: Double.self)
+        next += 16
+        guard let values = Int(exactly: length), values >= 0, values <= (memory.count - next) / 4
+        else { return nil }
+        outputs.append(
+          HeadOutput(
+            values: (0..<values).map {
+              memory.loadUnaligned(fromByteOffset: next + 4 * $0, as: Float.self)
+            }, loss: loss.isNaN ? nil : loss))
+        next += 4 * values
+      }
+      return next == memory.count ? outputs : nil
+    }
   }
 }

@@ -23,7 +23,7 @@ package struct MemoryPlan: Sendable, Equatable {
     let subtrees = group?.subtrees.map(\.leaves) ?? [0..<recipe.batch.leaves]
     stateBytes = Self.stateElements(run, group, isSharded: isSharded) * MemoryLayout<Float>.stride
     // No step is larger than the one that the longest rows would make together.
-    let longest = run.train.sequences.sorted { $0.ids.count > $1.ids.count }
+    let longest = run.train.sequences.sorted { $0.tokenCount > $1.tokenCount }
       .prefix(recipe.batch.size)
     let leaves = run.leaves(of: Array(longest))
     let batches = subtrees.map { PackedBatch(leaves: Array(leaves[$0])) }
@@ -75,10 +75,15 @@ package struct MemoryPlan: Sendable, Equatable {
 }
 
 extension PreparedRun {
+  /// What the rows `rows` of the training set are at step `step`: for some tasks a draw by (seed, step, example).
+  func inputs(ofRows rows: [Int], step: Int) -> [SequenceInput] {
+    rows.map { train.sequences[$0] }
+  }
+
   /// `sequences` dealt to the leaves of one step.
   func leaves(of sequences: [SequenceInput]) -> [[SequenceInput]] {
     let dealt = LeafPlan.deal(
-      lengths: sequences.map(\.ids.count), leaves: recipe.batch.leaves,
+      lengths: sequences.map(\.tokenCount), leaves: recipe.batch.leaves,
       cost: SequenceCost(
         hiddenSize: configuration.hiddenSize, intermediateSize: configuration.intermediateSize))
     return dealt.map { $0.map { sequences[$0] } }
@@ -95,7 +100,7 @@ extension PreparedRun {
     var padded = 0
     var rows = BatchRows(batches)
     for step in 0..<min(batches.stepsPerEpoch, totalSteps) {
-      let lengths = rows.rows(ofStep: step).map { train.sequences[$0].ids.count }
+      let lengths = rows.rows(ofStep: step).map { train.sequences[$0].tokenCount }
       real += lengths.reduce(0, +)
       padded += lengths.count * (lengths.max() ?? 0)
     }
@@ -110,7 +115,7 @@ extension PreparedRun {
     var lines = [
       "model      \(c.layerCount) layers, hidden \(c.hiddenSize), \(parameters) parameters"
         + (trained < parameters ? ", \(trained) of them trained" : ""),
-      "head       \(definition.head.outputs) \(definition.head.outputs == 1 ? "output" : "outputs"), \(definition.head.loss.rawValue)"
+      "head       \(definition.head.summary)"
         + (definition.labels.isEmpty ? "" : ": \(Self.list(definition.labels))"),
     ]
     for (name, set) in [("train", train), ("dev", dev), ("test", test)] {

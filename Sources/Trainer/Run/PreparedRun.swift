@@ -30,11 +30,16 @@ package struct PreparedRun: Sendable {
   package init(_ recipe: Recipe, threads: Int) throws {
     var findings = Findings()
     let opened = findings.attempt { try OpenedModel(recipe) }
-    let trainRows = findings.attempt { try Self.rows(recipe, recipe.data.train) }
-    let devRows = findings.attempt { try recipe.data.dev.map { try Self.rows(recipe, $0) } }
-    let testRows = findings.attempt { try recipe.data.test.map { try Self.rows(recipe, $0) } }
+    let layout = recipe.layout
+    let trainRows = findings.attempt { try layout.read(recipe.data.train, withLabel: true) }
+    let devRows = findings.attempt {
+      try recipe.data.dev.map { try layout.read($0, withLabel: true) }
+    }
+    let testRows = findings.attempt {
+      try recipe.data.test.map { try layout.read($0, withLabel: true) }
+    }
     let labels = trainRows.flatMap { rows in
-      findings.attempt { try Self.labels(recipe, rows: rows) }
+      findings.attempt { try recipe.data.labels ?? rows.labels(recipe) }
     }
     guard let opened, let trainRows, let labels else { throw PreparationErrors(findings.errors) }
 
@@ -53,10 +58,12 @@ package struct PreparedRun: Sendable {
       try Self.trainable(recipe.model, table: table, configuration: configuration)
     }
 
-    let reader = ExampleReader(definition, tokenizer: opened.tokenizer, threads: threads)
-    let train = findings.attempt { try reader.examples(trainRows, withLabel: true) }
-    let dev = findings.attempt { try devRows?.map { try reader.examples($0, withLabel: true) } }
-    let test = findings.attempt { try testRows?.map { try reader.examples($0, withLabel: true) } }
+    let context = TaskContext(definition, tokenizer: opened.tokenizer, threads: threads)
+    let train = findings.attempt { try trainRows.examples(context, withLabel: true) }
+    let dev = findings.attempt { try devRows?.map { try $0.examples(context, withLabel: true) } }
+    let test = findings.attempt {
+      try testRows?.map { try $0.examples(context, withLabel: true) }
+    }
     guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
       throw PreparationErrors(findings.errors)
     }
@@ -69,37 +76,6 @@ package struct PreparedRun: Sendable {
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
     notes = opened.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
-  }
-
-  private static func rows(_ recipe: Recipe, _ url: URL) throws -> RowFile {
-    let data = recipe.data
-    return try ExampleReader.rows(
-      url, format: data.format, header: data.header, columns: data.columns, withLabel: true)
-  }
-
-  /// The recipe's labels, or those of the training rows if they make a task of its kind.
-  private static func labels(_ recipe: Recipe, rows: RowFile) throws -> [String] {
-    if recipe.task == .regression { return [] }
-    if let labels = recipe.data.labels { return labels }
-    let found = ExampleReader.labels(of: rows, classification: recipe.classification)
-    let kind = recipe.classification.kind
-    func refuse(_ rule: String, _ remedy: String) -> DataErrors {
-      DataErrors(
-        DataProblem(
-          file: rows.file, column: recipe.data.columns.label, rule: rule, remedy: remedy))
-    }
-    let shown = DataProblem.list(found)
-    if kind == .binarySigmoid, found.count > 2 {
-      throw refuse(
-        "binary-sigmoid has two labels, the rows have \(found.count): \(shown)",
-        "set classification.kind: softmax, or correct data.columns.label")
-    }
-    if found.count < (kind == .multiLabel ? 1 : 2) {
-      throw refuse(
-        "the rows have \(found.count) different labels\(found.isEmpty ? "" : ": \(shown)")",
-        "give rows of every label, name them all in data.labels, or correct data.columns.label")
-    }
-    return found
   }
 
   private static func totalSteps(
@@ -152,7 +128,9 @@ package struct PreparedRun: Sendable {
   }
 
   private static func notes(of sets: [ExampleSet]) -> [String] {
-    sets.filter { $0.truncation.cutRows > 0 }.map { "\($0.file): \($0.truncation)" }
+    sets.flatMap { set in
+      set.notes + (set.truncation.cutRows > 0 ? ["\(set.file): \(set.truncation)"] : [])
+    }
   }
 }
 

@@ -130,8 +130,11 @@ package final class TrainingRun {
   func advance(
     step: Int, rows: [Int], requests: () -> (stops: Bool, saves: Bool)
   ) throws -> StepOutcome {
-    let leaves = prepared.leaves(of: rows.map { prepared.train.sequences[$0] })
-    let denominator = Double(rows.count * prepared.definition.head.termsPerSequence)
+    let head = prepared.definition.head
+    let leaves = prepared.leaves(of: prepared.inputs(ofRows: rows, step: step))
+    // Masks and labels are drawn, so a step may have nothing to learn: its loss is 0, not 0 / 0.
+    let denominator = Double(
+      max(1, leaves.reduce(0) { $1.reduce($0) { $0 + head.terms(of: $1) } }))
     let rate = prepared.schedule.rate(at: step)
     do {
       let result = try trainingStep.run(
@@ -140,7 +143,7 @@ package final class TrainingRun {
         requests: requests)
       return StepOutcome(
         result: result, loss: result.loss / denominator, rate: rate,
-        tokens: leaves.reduce(0) { $1.reduce($0) { $0 + $1.ids.count } })
+        tokens: leaves.reduce(0) { $1.reduce($0) { $0 + $1.tokenCount } })
     } catch let error as LossNotFinite {
       throw RunError(.notFinite, notFinite(step: step, "the loss is \(error.value)", rows: rows))
     } catch let error as OptimizerError {
@@ -231,7 +234,7 @@ package final class TrainingRun {
     let outputs = try group.outputs(
       of: set.sequences, engine: engine, parameters: parameters ?? self.parameters)
     let evaluation = Evaluation(
-      outputs: outputs, sequences: set.sequences, definition: prepared.definition)
+      outputs: outputs, examples: set, definition: prepared.definition)
     let fields = evaluation.metrics.map { ($0.name, MetricsLog.Value.number($0.value)) }
     try log?.write(
       [("step", .integer(step)), ("epoch", .integer(epoch + 1)), ("split", .text(split))] + fields

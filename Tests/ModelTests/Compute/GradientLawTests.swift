@@ -109,6 +109,20 @@ import Testing
     }
   }
 
+  @Test func `the losses of inference add up to the loss that is trained on`() {
+    let (engine, parameters) = Self.model(hidden: 32, threads: 2)
+    let sequences = Self.sequences([5, 17, 130, 2, 64])
+    let loss = engine.gradient(
+      of: Self.deal(sequences, leaves: 2), parameters: parameters,
+      into: Arena(count: engine.table.count), randomness: nil)
+    let outputs = engine.outputs(of: sequences, parameters: parameters)
+    let sum = outputs.reduce(0) { $0 + ($1.loss ?? .nan) }
+    #expect(abs(sum / loss.numerator - 1) < 1e-6)
+    var unlabelled = sequences[0]
+    unlabelled.target = []
+    #expect(engine.outputs(of: [unlabelled], parameters: parameters)[0].loss == nil)
+  }
+
   @Test func `dropout changes with the step, the example and the seed, and with nothing else`() {
     let (engine, parameters) = Self.model(hidden: 32, threads: 2)
     func loss(seed: UInt64 = 1, step: Int = 0, example: UInt64 = 4, other: Int = 9) -> Double {

@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import TestSupport
+import Testing
 
 /// The tiny reference checkpoint, loaded, with a head and the reference batch.
 struct TinyModel {
@@ -27,25 +28,95 @@ struct TinyModel {
   }
 }
 
-/// One record of `tiny_heads.json`, as far as [CLS] heads go.
+/// One record of `tiny_heads.json`, as far as all heads have it.
 struct HeadRecord: Decodable {
   struct Gradient: Decodable {
     let norm: Double, offset: Int, values: [Double]
   }
 
   let head_init: [String: Numbers]
-  let labels: Numbers
+  let labels: Numbers?
   let loss: Double
-  let numerator: Double
-  let denominator: Double
+  let denominator: Numbers
   let grad_norm_all: Double
   let zero_gradients: [String]
   let head_grads: [String: Numbers]
   let encoder_grads: [String: Gradient]
   let loss_with_float32_clip_bounds: Double?
+
+  /// What the loss is divided by; the tests' heads have one.
+  var divisor: Double { denominator.values[0] }
 }
 
-/// `tiny_heads.json`, decoding only the records asked for.
+/// Where a head's tensor stands in a record.
+struct RecordedTensor {
+  var name: String
+  /// Whether the record holds `[in, out]`.
+  var isTransposed = false
+}
+
+extension HeadRecord {
+  /// Compares the gradient of the *summed* loss with the record's, tensor by tensor.
+  ///
+  /// `head`: by the name of each of the head's tensors its place in the record.
+  func check(
+    _ gradient: Arena, _ table: ParameterTable, head: [String: RecordedTensor],
+    tolerance: Double = 5e-5, _ what: String
+  ) {
+    var checked = 0
+    for parameter in table.parameters {
+      // The reference's gradient is that of the mean.
+      let values = gradient[parameter.range].map { $0 / Float(divisor) }
+      let norm = values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      if let place = head[parameter.name] {
+        if zero_gradients.contains(place.name) {
+          #expect(norm / grad_norm_all < 1e-5, "\(what): \(parameter.name) should have no gradient")
+          continue
+        }
+        let expected = head_grads[place.name]?.values ?? []
+        let ours = tensorFlowLayout(
+          values, shape: parameter.shape, transposed: place.isTransposed)
+        #expect(ours.count == expected.count, "\(what): \(parameter.name)")
+        #expect(relativeDistance(ours, expected) < tolerance, "\(what): \(parameter.name)")
+        continue
+      }
+      guard let (name, transposed) = TensorNames.tensorFlow(canonical: parameter.name) else {
+        Issue.record("no TensorFlow name for \(parameter.name)")
+        continue
+      }
+      if zero_gradients.contains(name) {
+        #expect(norm / grad_norm_all < 1e-5, "\(what): \(name) should have no gradient")
+        continue
+      }
+      guard let expected = encoder_grads[name] else {
+        #expect(norm == 0, "\(what): \(name) is not in the reference")
+        continue
+      }
+      checked += 1
+      #expect(abs(norm / expected.norm - 1) < tolerance, "\(what): norm of \(name)")
+      let part = tensorFlowLayout(values, shape: parameter.shape, transposed: transposed)[
+        expected.offset..<expected.offset + expected.values.count]
+      for (x, y) in zip(part, expected.values) {
+        #expect(abs(Double(x) - y) < tolerance * expected.norm, "\(what): \(name)")
+      }
+    }
+    #expect(checked >= 34, "\(what): only \(checked) encoder tensors were compared")
+  }
+
+  /// Sets the head's tensors of `model` to the record's.
+  func setHead(of model: TinyModel, _ head: [String: RecordedTensor]) throws {
+    for (name, place) in head {
+      let values = try #require(head_init[place.name]).floats
+      let shape = try #require(model.engine.table[name]).shape
+      model.set(
+        name,
+        place.isTransposed
+          ? tensorFlowLayout(values, shape: shape.reversed(), transposed: true) : values)
+    }
+  }
+}
+
+/// `tiny_heads.json`, as far as all heads have it.
 struct HeadsFile: Decodable {
   struct Input: Decodable {
     let ids: [Int32], segments: [Int32]
@@ -67,23 +138,28 @@ struct HeadsFile: Decodable {
     let heads = try container.nestedContainer(
       keyedBy: Name.self, forKey: Name(stringValue: "heads"))
     var records: [String: HeadRecord] = [:]
-    for key in heads.allKeys
-    where key.stringValue.hasPrefix("sentiment_s") || key.stringValue.hasPrefix("pooled_") {
+    for key in heads.allKeys {
       records[key.stringValue] = try heads.decode(HeadRecord.self, forKey: key)
     }
     self.records = records
   }
 
-  /// The batch with targets of `width` values each, dealt to `leaves` leaves in turn.
-  func packed(_ targets: [Float], width: Int, leaves: Int) -> PackedBatch {
-    let sequences = batch.enumerated().map { i, input in
+  /// The batch with a target for each example, dealt to `leaves` leaves in turn.
+  func packed(_ targets: [[Float]], leaves: Int) -> PackedBatch {
+    let sequences = zip(batch, targets).enumerated().map { i, example in
       SequenceInput(
-        ids: input.ids, segments: input.segments, exampleID: UInt64(i),
-        target: Array(targets[i * width..<(i + 1) * width]))
+        ids: example.0.ids, segments: example.0.segments, exampleID: UInt64(i),
+        target: example.1)
     }
     return PackedBatch(
       leaves: (0..<leaves).map { leaf in
         sequences.enumerated().filter { $0.offset % leaves == leaf }.map(\.element)
       })
+  }
+
+  /// The same with targets of `width` values each, side by side.
+  func packed(_ targets: [Float], width: Int, leaves: Int) -> PackedBatch {
+    packed(
+      batch.indices.map { Array(targets[$0 * width..<($0 + 1) * width]) }, leaves: leaves)
   }
 }

@@ -2,10 +2,12 @@ import Foundation
 import Model
 import TestSupport
 import Testing
+import Text
 import Trainer
 
 private func evaluation(
-  _ overrides: [String], labels: [String], outputs: [[Float]], targets: [[Float]]
+  _ overrides: [String], labels: [String], outputs: [[Float]], targets: [[Float]],
+  losses: [Double]? = nil
 ) throws -> Evaluation {
   let task = try MadeUpTask(train: 2, dev: 1, test: 1)
   let definition = TaskDefinition(
@@ -14,7 +16,12 @@ private func evaluation(
   let sequences = targets.map {
     SequenceInput(ids: [1], segments: [0], exampleID: 0, target: $0)
   }
-  return Evaluation(outputs: outputs, sequences: sequences, definition: definition)
+  let examples = ExampleSet(
+    file: "f", sequences: sequences, truncation: TruncationReport(), fingerprint: "",
+    decoder: LabelDecoder(definition: definition, targets: targets))
+  return Evaluation(
+    outputs: outputs.enumerated().map { HeadOutput(values: $1, loss: losses?[$0] ?? 0) },
+    examples: examples, definition: definition)
 }
 
 @Suite struct EvaluationTests {
@@ -22,14 +29,12 @@ private func evaluation(
     // Predicted 1, 1, 0, 0; true 1, 0, 0, 1.
     let scores = try evaluation(
       [], labels: ["neg", "pos"], outputs: [[0, 2], [0, 1], [3, 0], [1, 0]],
-      targets: [[1], [0], [0], [1]])
+      targets: [[1], [0], [0], [1]], losses: [0.5, 1, 0.25, 3])
     #expect(scores["accuracy"] == 0.5)
     #expect(scores["f1"] == 0.5)
     #expect(scores["mcc"] == 0)
     #expect(scores["auc"] == 0.75)
-    func logistic(_ x: Double) -> Double { log1p(exp(-x)) }
-    let loss = (logistic(2) + logistic(-1) + logistic(3) + logistic(-1)) / 4
-    #expect(abs((scores["loss"] ?? 0) - loss) < 1e-6)
+    #expect(scores["loss"] == 4.75 / 4)
   }
 
   @Test func `with three classes what names one of two is absent`() throws {
@@ -40,7 +45,8 @@ private func evaluation(
 
   @Test func `a regression is scored by its order and its line`() throws {
     let scores = try evaluation(
-      ["task=regression"], labels: [], outputs: [[1], [2], [30]], targets: [[2], [4], [6]])
+      ["task=regression"], labels: [], outputs: [[1], [2], [30]], targets: [[2], [4], [6]],
+      losses: [1, 4, 576])
     #expect(abs((scores["spearman"] ?? 0) - 1) < 1e-12)
     #expect((scores["pearson"] ?? 1) < 0.9)
     #expect(abs((scores["loss"] ?? 0) - (1 + 4 + 576) / 3.0) < 1e-4)
@@ -52,6 +58,11 @@ private func evaluation(
       outputs: [[5, -5], [5, 5]], targets: [[1, 0], [1, 0]])
     #expect(scores["accuracy"] == 0.5)
     #expect(scores["f1Micro"] == 0.8)
+    // Two rows of two labels share the denominator.
+    let loss = try evaluation(
+      ["classification.kind=multi-label"], labels: ["a", "b"], outputs: [[5, -5], [5, 5]],
+      targets: [[1, 0], [1, 0]], losses: [1, 7])["loss"]
+    #expect(loss == 2)
   }
 
   @Test func `higher is better, but for the loss`() {

@@ -10,14 +10,26 @@ private func recipe(_ overrides: [String] = []) throws -> Recipe {
   return try Recipe(contentsOf: task.recipe, overrides: overrides)
 }
 
-private func reader(_ overrides: [String], labels: [String]) throws -> ExampleReader {
+/// Rows as examples of the task that `overrides` make of the recipe.
+private struct Reader {
+  let recipe: Recipe
+  let context: TaskContext
+
+  func examples(_ rows: RowFile, withLabel: Bool) throws -> ExampleSet {
+    try LabelledRows(rows, recipe.layout).examples(context, withLabel: withLabel)
+  }
+}
+
+private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
   let vocabulary = try Vocabulary(contentsOf: Fixtures.url("tiny_hf/vocab.txt"))
-  let definition = TaskDefinition(
-    try recipe(overrides), labels: labels, lowercase: true, hiddenDropout: 0.1)
-  return ExampleReader(
-    definition,
-    tokenizer: Tokenizer(vocabulary: vocabulary, kind: definition.tokenizer, lowercase: true),
-    threads: 2)
+  let recipe = try recipe(overrides)
+  let definition = TaskDefinition(recipe, labels: labels, lowercase: true, hiddenDropout: 0.1)
+  return Reader(
+    recipe: recipe,
+    context: TaskContext(
+      definition,
+      tokenizer: Tokenizer(vocabulary: vocabulary, kind: definition.tokenizer, lowercase: true),
+      threads: 2))
 }
 
 @Suite struct TaskTests {

@@ -1,0 +1,107 @@
+import Crypto
+import Foundation
+import Model
+import Text
+
+/// A file's rows as inputs of the model, with what it takes to read the outputs.
+package struct ExampleSet: Sendable {
+  package let file: String
+  /// In the order of the rows; `exampleID` is the sequence's number in the file, from 0.
+  package let sequences: [SequenceInput]
+  /// For each row its sequences: one, several windows of it, or none where the row was left out.
+  package let rows: [Range<Int>]
+  /// What did not fit.
+  package let truncation: TruncationReport
+  /// SHA-256 over the parsed rows, hexadecimal.
+  package let fingerprint: String
+  /// Sentences on rows that were left out or mended.
+  package let notes: [String]
+  package let decoder: any ExampleDecoder
+
+  package init(
+    file: String, sequences: [SequenceInput], rows: [Range<Int>]? = nil,
+    truncation: TruncationReport, fingerprint: String, notes: [String] = [],
+    decoder: any ExampleDecoder
+  ) {
+    self.file = file
+    self.sequences = sequences
+    self.rows = rows ?? sequences.indices.map { $0..<$0 + 1 }
+    self.truncation = truncation
+    self.fingerprint = fingerprint
+    self.notes = notes
+    self.decoder = decoder
+  }
+
+  /// Tokens of all rows.
+  package var tokenCount: Int { sequences.reduce(0) { $0 + $1.tokenCount } }
+}
+
+/// Reads what a head says of one set of examples, and knows what should have been said.
+package protocol ExampleDecoder: Sendable {
+  /// The task's metrics by name, of all outputs in order; one that the examples do not define is absent. The loss is not
+  /// among them.
+  func metrics(_ outputs: [HeadOutput]) -> [String: Double]
+
+  /// What is predicted for row `row`, from the outputs of its sequences, as one JSON object.
+  func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String
+}
+
+/// A task's file as it was parsed, before it is known which labels there are.
+package protocol TaskRows: Sendable {
+  var file: String { get }
+  var count: Int { get }
+
+  /// The labels that these rows have, in order, if they make a task such as the recipe's.
+  ///
+  /// - Throws: `DataErrors` if they do not.
+  func labels(_ recipe: Recipe) throws -> [String]
+
+  /// The rows as inputs, with targets if `withLabel`.
+  ///
+  /// - Throws: `DataErrors` with all that is wrong with the rows.
+  func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet
+}
+
+/// What turns rows into examples.
+package struct TaskContext: Sendable {
+  package let definition: TaskDefinition
+  package let tokenizer: Tokenizer
+  package let threads: Int
+  package let truncation: Truncation
+
+  package init(_ definition: TaskDefinition, tokenizer: Tokenizer, threads: Int) {
+    guard let truncation = Truncation(rawValue: definition.truncation) else {
+      preconditionFailure("the truncation \(definition.truncation) was checked when it was read")
+    }
+    self.definition = definition
+    self.tokenizer = tokenizer
+    self.threads = threads
+    self.truncation = truncation
+  }
+
+  /// `text` as far as it is read: the 2019 recipes cut characters before they tokenize.
+  package func cut(_ text: String?) -> String {
+    let text = text ?? ""
+    guard let limit = definition.maxCharacters else { return text }
+    return String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit)))
+  }
+}
+
+/// SHA-256 over the values of rows, each with its length, so that no two sets of rows share the bytes.
+package struct RowFingerprint {
+  private var hash = SHA256()
+
+  package init() {}
+
+  package mutating func add(_ value: String?) {
+    let bytes = Data((value ?? "").utf8)
+    var length = value == nil ? UInt64.max : UInt64(bytes.count)
+    withUnsafeBytes(of: &length) { hash.update(bufferPointer: $0) }
+    hash.update(data: bytes)
+  }
+
+  /// Hexadecimal.
+  package var text: String {
+    hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}

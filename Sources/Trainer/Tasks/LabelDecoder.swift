@@ -1,0 +1,86 @@
+import Model
+
+/// Labels and numbers: the metrics and predictions of classification, pairs and regression.
+package struct LabelDecoder: ExampleDecoder {
+  let definition: TaskDefinition
+  /// Of each example; empty where rows have no labels.
+  let targets: [[Float]]
+
+  package init(definition: TaskDefinition, targets: [[Float]]) {
+    self.definition = definition
+    self.targets = targets
+  }
+
+  package func metrics(_ outputs: [HeadOutput]) -> [String: Double] {
+    let values: [String: Double?]
+    if definition.task == .regression {
+      let predicted = outputs.map { Double($0.values[0]) }
+      let expected = targets.map { Double($0[0]) }
+      values = [
+        "pearson": NumericMetrics.pearson(predicted, expected),
+        "spearman": NumericMetrics.spearman(predicted, expected),
+      ]
+    } else {
+      let predictions = outputs.map { definition.prediction($0.values) }
+      values =
+        definition.classification.kind == .multiLabel
+        ? multiLabel(predictions) : singleLabel(predictions)
+    }
+    return values.compactMapValues { $0 }
+  }
+
+  private func singleLabel(_ predictions: [TaskDefinition.Prediction]) -> [String: Double?] {
+    var predicted: [Int] = []
+    var positive: [Double] = []
+    for case .label(let label, let probabilities) in predictions {
+      predicted.append(label)
+      positive.append(probabilities[probabilities.count - 1])
+    }
+    let metrics = ClassificationMetrics(
+      labels: targets.map { Int($0[0]) }, predictions: predicted)
+    var values: [String: Double?] = [
+      "accuracy": metrics.accuracy, "f1Macro": metrics.macro?.f1, "mcc": metrics.matthews,
+    ]
+    if definition.labels.count == 2 {
+      values["f1"] = metrics.binary?.f1
+      values["auc"] = NumericMetrics.areaUnderCurve(
+        positive: targets.map { $0[0] == 1 }, scores: positive)
+    }
+    return values
+  }
+
+  private func multiLabel(_ predictions: [TaskDefinition.Prediction]) -> [String: Double?] {
+    let predicted = predictions.map { prediction in
+      var row = [Bool](repeating: false, count: definition.labels.count)
+      if case .labels(let numbers, _) = prediction { for number in numbers { row[number] = true } }
+      return row
+    }
+    let metrics = MultiLabelMetrics(
+      labels: targets.map { $0.map { $0 == 1 } }, predictions: predicted)
+    return [
+      "accuracy": metrics.exactAccuracy, "f1Micro": metrics.micro?.f1,
+      "f1Macro": metrics.macro?.f1,
+    ]
+  }
+
+  package func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String {
+    guard let output = outputs.first else { preconditionFailure("row \(row) has no output") }
+    func all(_ probabilities: [Double]) -> String {
+      let members = zip(definition.labels, probabilities).map {
+        "\(JSONText.quoted($0)):\($1)"
+      }
+      return "{\(members.joined(separator: ","))}"
+    }
+    switch definition.prediction(output.values) {
+    case .label(let number, let probabilities):
+      return
+        "{\"label\":\(JSONText.quoted(definition.labels[number])),\"probabilities\":\(all(probabilities))}"
+    case .labels(let numbers, let probabilities):
+      let names = numbers.map { JSONText.quoted(definition.labels[$0]) }
+      return
+        "{\"labels\":[\(names.joined(separator: ","))],\"probabilities\":\(all(probabilities))}"
+    case .value(let value):
+      return "{\"value\":\(value)}"
+    }
+  }
+}
