@@ -126,6 +126,8 @@ package final class Optimizer {
   package struct Norm: Sendable, Equatable {
     /// The global norm after division by the denominator, before clipping.
     package let total: Double
+    /// The same of each of the table's parameters; 0 where it is frozen.
+    package let byParameter: [Double]
     /// Clipping over the denominator, for each of the table's parameters.
     let scales: [Float]
   }
@@ -147,9 +149,12 @@ package final class Optimizer {
     }
     guard total.isFinite else { throw notFinite(gradient, step: step) }
     let norm = total.squareRoot() / denominator
+    var sums = [Double](repeating: 0, count: table.parameters.count)
+    for (segment, sum) in zip(segments, squareSums) { sums[segment.parameter] += sum }
+    let byParameter = sums.map { $0.squareRoot() / denominator }
     return Norm(
-      total: norm,
-      scales: scales(squareSums: squareSums, norm: norm, denominator: denominator))
+      total: norm, byParameter: byParameter,
+      scales: scales(byParameter, norm: norm, denominator: denominator))
   }
 
   /// Updates the parameters and moments of `chunks`, reading `gradient` there.
@@ -237,20 +242,16 @@ extension Optimizer {
     return (segments, starts)
   }
 
-  private func scales(squareSums: [Double], norm: Double, denominator: Double) -> [Float] {
-    let tensors = table.parameters.count
+  private func scales(_ byParameter: [Double], norm: Double, denominator: Double) -> [Float] {
     switch settings.clipping {
     case nil:
-      return Array(repeating: Float(1 / denominator), count: tensors)
+      return byParameter.map { _ in Float(1 / denominator) }
     case .google?, .torch?:
       let clip = settings.clipping?.coefficient(norm: norm) ?? 1
-      return Array(repeating: Float(clip / denominator), count: tensors)
+      return byParameter.map { _ in Float(clip / denominator) }
     case .perTensor?:
-      var sums = [Double](repeating: 0, count: tensors)
-      for (segment, sum) in zip(segments, squareSums) { sums[segment.parameter] += sum }
-      return sums.map { sum in
-        let clip = settings.clipping?.coefficient(norm: sum.squareRoot() / denominator) ?? 1
-        return Float(clip / denominator)
+      return byParameter.map {
+        Float((settings.clipping?.coefficient(norm: $0) ?? 1) / denominator)
       }
     }
   }

@@ -38,6 +38,8 @@ package final class DistributedStep {
     package var loss: Double
     /// The gradient's norm before clipping.
     package var norm: Double
+    /// The same by parameter.
+    package var parameterNorms: [Double]
     /// The digest of the parameters after the step.
     package var digest: UInt64
     /// Whether any rank was asked to stop, and to save.
@@ -128,7 +130,8 @@ package final class DistributedStep {
       let wanted = requests()
       let border = try border(stops: wanted.stops, saves: wanted.saves)
       return Result(
-        loss: loss, norm: norm.total, digest: border.digest, stops: border.stops,
+        loss: loss, norm: norm.total, parameterNorms: norm.byParameter, digest: border.digest,
+        stops: border.stops,
         saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
         waitSeconds: headers.map(\.waitSeconds))
     } catch {

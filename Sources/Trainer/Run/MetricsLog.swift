@@ -44,6 +44,7 @@ package final class MetricsLog {
   package enum Value: Sendable, Equatable {
     case integer(Int)
     case number(Double)
+    case numbers([Double])
     case text(String)
 
     /// As JSON; a number that JSON cannot say is null.
@@ -51,6 +52,8 @@ package final class MetricsLog {
       switch self {
       case .integer(let value): "\(value)"
       case .number(let value): value.isFinite ? "\(value)" : "null"
+      case .numbers(let values):
+        "[\(values.map { Value.number($0).json }.joined(separator: ","))]"
       case .text(let value): JSONText.quoted(value)
       }
     }

@@ -30,6 +30,8 @@ package final class TrainingRun {
   let output: Output
   var best: RunState.Best?
   private var log: MetricsLog?
+  private var collapse: CollapseDetector
+  private let gradientGroups: GradientGroups
   private let clock = ContinuousClock()
 
   /// What rank 0 reads and writes.
@@ -72,6 +74,8 @@ package final class TrainingRun {
     parameters = Arena(count: prepared.table.count)
     optimizer = Optimizer(
       prepared.optimizer, table: prepared.table, trainable: prepared.trainable, pool: engine.pool)
+    gradientGroups = GradientGroups(prepared.table)
+    collapse = CollapseDetector(prepared.circumstances(gradientGroups))
     trainingStep = try DistributedStep(
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
   }
@@ -80,6 +84,11 @@ package final class TrainingRun {
   package func run() throws -> Outcome {
     let start = try begin()
     log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
+    if start > 0, let files {
+      for logged in try LoggedStep.read(files.directory.metrics) {
+        _ = logged.observation.flatMap { collapse.observe($0) }
+      }
+    }
     let progress = Progress(
       firstStep: start, totalSteps: prepared.totalSteps, isTerminal: output.isTerminal,
       write: output.write)
@@ -166,16 +175,20 @@ package final class TrainingRun {
       // Rank 0's clock alone says when time is up.
       (requests.isStopping, requests.takeSave() || group.isRoot && isSaveOverdue(since: saved))
     }
-    let result = made.result
+    let result = made.result, norms = gradientGroups.norms(made.result.parameterNorms)
     try log?.write([
       ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(made.loss)),
       ("learningRate", .number(made.rate)), ("gradientNorm", .number(result.norm)),
-      ("tokens", .integer(made.tokens)), ("digest", .text(ParameterDigest.text(result.digest))),
+      ("gradientNorms", .numbers(norms)), ("tokens", .integer(made.tokens)),
+      ("digest", .text(ParameterDigest.text(result.digest))),
       ("seconds", .number((clock.now - begun).seconds)),
     ])
     progress.step(
       step + 1, loss: made.loss, learningRate: made.rate, norm: result.norm, tokens: made.tokens,
       isLast: step + 1 == prepared.totalSteps)
+    let observation = CollapseDetector.Observation(
+      step: step + 1, loss: made.loss, learningRate: made.rate, norms: norms)
+    if let finding = collapse.observe(observation) { progress.message("warning: \(finding)") }
     return (result.saves, result.stops)
   }
 
@@ -241,6 +254,9 @@ package final class TrainingRun {
         + [("rows", .integer(evaluation.rows)), ("seconds", .number((clock.now - begun).seconds))])
     let scores = evaluation.metrics.map { "\($0.name) \(Progress.fixed($0.value, 4))" }
     progress.message("\(split) after step \(step):  \(scores.joined(separator: "  "))")
+    if let finding = set.decoder.warning(outputs) {
+      progress.message("warning: \(split) after step \(step): \(finding)")
+    }
     return evaluation
   }
 

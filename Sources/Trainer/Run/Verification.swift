@@ -8,6 +8,8 @@ struct LoggedStep: Decodable, Equatable {
   var loss: Double?
   var learningRate: Double?
   var gradientNorm: Double?
+  /// By group, from the inputs to the outputs.
+  var gradientNorms: [Double]?
   var tokens: Int?
   /// `ParameterDigest` after the step.
   var digest: String?
@@ -18,6 +20,13 @@ struct LoggedStep: Decodable, Equatable {
     return bytes.split(separator: 0x0A).compactMap {
       try? JSONDecoder().decode(LoggedStep.self, from: Data($0))
     }.filter { $0.digest != nil }
+  }
+
+  /// What the collapse detector reads of it.
+  var observation: CollapseDetector.Observation? {
+    guard let loss, let learningRate else { return nil }
+    return CollapseDetector.Observation(
+      step: step, loss: loss, learningRate: learningRate, norms: gradientNorms ?? [])
   }
 
   /// The first field in which this step differs from `other`, with both values.

@@ -42,8 +42,15 @@ package protocol ExampleDecoder: Sendable {
   /// among them.
   func metrics(_ outputs: [HeadOutput]) -> [String: Double]
 
+  /// What a person should know of the predictions beside their metrics, such as that they are all the same.
+  func warning(_ outputs: [HeadOutput]) -> String?
+
   /// What is predicted for row `row`, from the outputs of its sequences, as one JSON object.
   func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String
+}
+
+extension ExampleDecoder {
+  package func warning(_ outputs: [HeadOutput]) -> String? { nil }
 }
 
 /// A task's file as it was parsed, before it is known which labels there are.

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 
 /// Labels and numbers: the metrics and predictions of classification, pairs and regression.
@@ -61,6 +62,28 @@ package struct LabelDecoder: ExampleDecoder {
       "accuracy": metrics.exactAccuracy, "f1Micro": metrics.micro?.f1,
       "f1Macro": metrics.macro?.f1,
     ]
+  }
+
+  package func warning(_ outputs: [HeadOutput]) -> String? {
+    guard definition.task != .regression, definition.classification.kind != .multiLabel else {
+      return nil
+    }
+    var predicted: Set<Int> = []
+    var entropy = 0.0
+    for output in outputs {
+      guard case .label(let label, let probabilities) = definition.prediction(output.values) else {
+        continue
+      }
+      predicted.insert(label)
+      entropy -= probabilities.reduce(0) { $1 > 0 ? $0 + $1 * log($1) : $0 }
+    }
+    let present = Set(targets.compactMap(\.first))
+    guard let label = predicted.first, predicted.count == 1, present.count > 1 else { return nil }
+    let mean = Progress.fixed(entropy / Double(outputs.count), 3)
+    let most = Progress.fixed(log(Double(definition.labels.count)), 3)
+    return
+      "all \(outputs.count) rows are predicted as \(definition.labels[label]), though they have \(present.count) labels; "
+      + "the mean entropy of the predictions is \(mean) of at most \(most). A model that has collapsed does that, and one that has not learnt yet."
   }
 
   package func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String {

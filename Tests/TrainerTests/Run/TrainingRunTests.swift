@@ -44,6 +44,7 @@ private struct MetricsLine: Decodable, Equatable {
   var loss: Double?
   var learningRate: Double?
   var gradientNorm: Double?
+  var gradientNorms: [Double]?
   var tokens: Int?
   var split: String?
   var accuracy: Double?
@@ -119,6 +120,11 @@ private func metrics(_ task: MadeUpTask, _ name: String) throws -> [MetricsLine]
     #expect(steps.map(\.learningRate) == (0..<12).map { schedule.rate(at: $0) })
     for line in steps {
       #expect((line.loss ?? 0) > 0 && (line.gradientNorm ?? 0) > 0 && (line.tokens ?? 0) > 0)
+      // Embeddings, two layers, head.
+      let norms = try #require(line.gradientNorms)
+      #expect(norms.count == 4)
+      let total = norms.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      #expect(abs(total / (line.gradientNorm ?? 0) - 1) < 1e-9)
     }
     // Every row once an epoch.
     let tokens = steps.map { $0.tokens ?? 0 }
