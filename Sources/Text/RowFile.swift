@@ -70,6 +70,15 @@ package struct RowFile: Sendable {
     return RowFile(file: file, rows: rows)
   }
 
+  /// The bytes of the file at `url`, which is text of some kind, and where its text begins.
+  static func contents(
+    of url: URL, rowLimit: Int = defaultRowLimit
+  ) throws(DataErrors) -> (data: Data, start: Int, source: RowSource) {
+    let data = try open(url), source = RowSource(file: url.relativePath, rowLimit: rowLimit)
+    if let problem = source.problemOfWholeFile(data.span) { throw DataErrors(problem) }
+    return (data, data.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0, source)
+  }
+
   /// The bytes of the file, mapped.
   private static func open(_ url: URL) throws(DataErrors) -> Data {
     let file = url.relativePath

@@ -174,6 +174,14 @@ package struct TruncationReport: Sendable, Equatable, CustomStringConvertible {
     longest = max(longest, input.ids.count + cut)
   }
 
+  /// Counts one input that has `tokens` tokens without special ones, `cut` of which did not fit.
+  package mutating func add(tokens: Int, cut: Int) {
+    rows += 1
+    cutRows += cut > 0 ? 1 : 0
+    cutTokens += cut
+    longest = max(longest, tokens + 2)
+  }
+
   /// Adds what another report counted.
   package mutating func add(_ other: TruncationReport) {
     rows += other.rows

@@ -8,12 +8,15 @@ package struct BLASContract: Sendable, Equatable {
   /// Up to this many rows, `c + aᵀ b` in one call has the bits of the product added to `c` afterwards.
   package let foldedRows: Int
 
-  /// Measures the products of a model with hidden width `hidden` and intermediate width `intermediate`.
-  package init(hidden: Int, intermediate: Int) {
-    let shapes = [
-      (3 * hidden, hidden), (2 * hidden, hidden), (hidden, hidden), (intermediate, hidden),
-      (hidden, intermediate), (hidden, 3 * hidden), (hidden, 2 * hidden),
-    ].filter { $0.0 * $0.1 >= RowProduct.largeWeight }
+  /// Measures the products of a model with hidden width `hidden` and intermediate width `intermediate`; with `words` those
+  /// of a decoder over so many words as well.
+  package init(hidden: Int, intermediate: Int, words: Int? = nil) {
+    var shapes =
+      [
+        (3 * hidden, hidden), (2 * hidden, hidden), (hidden, hidden), (intermediate, hidden),
+        (hidden, intermediate), (hidden, 3 * hidden), (hidden, 2 * hidden),
+      ] + (words.map { [($0, hidden)] } ?? [])
+    shapes = shapes.filter { $0.0 * $0.1 >= RowProduct.largeWeight }
     rowsAreIndependent = shapes.allSatisfy { Self.rowsAreIndependent(n: $0.0, k: $0.1) }
     foldedRows =
       [384, 256, 128].first { limit in

@@ -109,6 +109,11 @@ package struct PackedBatch: Sendable {
     leaves[leaf].lowerBound / sequencesPerExample..<leaves[leaf].upperBound / sequencesPerExample
   }
 
+  /// First example of each leaf; `[M + 1]`.
+  var exampleStarts: [Int] {
+    leaves.map { $0.lowerBound / sequencesPerExample } + [exampleCount]
+  }
+
   /// What the head learns of example `example`.
   func target(_ example: Int) -> [Float] { sequences[example * sequencesPerExample].target }
 }

@@ -1,8 +1,15 @@
 /// Which gradients are wanted, and where each goes.
-struct GradientTarget {
+final class GradientTarget {
   let arena: Arena
   /// For each element offset that starts a tensor: whether it is trained.
   let trained: Set<Int>
+  /// What a tied decoder adds to the word table's gradient.
+  var decoder: DecoderGradient?
+
+  init(arena: Arena, trained: Set<Int>) {
+    self.arena = arena
+    self.trained = trained
+  }
 
   /// The place of the tensor at `offset`; nil when it is frozen.
   func place(_ offset: Int) -> UnsafeMutablePointer<Float>? {

@@ -21,7 +21,10 @@ extension EncoderPass {
     }
     let ids = batch.sequences.flatMap(\.ids)
     let segments = batch.sequences.flatMap(\.segments)
-    if let table = target.place(offsets.word) {
+    if let table = target.place(offsets.word), let decoder = target.decoder {
+      dense(table, dz, ids, decoder)
+      target.arena.touchedRows = nil
+    } else if let table = target.place(offsets.word) {
       if let touched = target.arena.touchedRows {
         for row in touched { (table + Int(row) * h).update(repeating: 0, count: h) }
       } else {

@@ -11,12 +11,24 @@ extension Engine {
       ) { encoder, headPass, last in
         guard let headPass else { preconditionFailure("outputs need a head") }
         headPass.forward(encoder, last)
-        return (0..<batch.exampleCount).map {
-          HeadOutput(
-            values: headPass.values(ofExample: $0, batch),
-            loss: batch.target($0).isEmpty ? nil : headPass.loss(ofExample: $0, batch))
+        return concurrently(batch.exampleCount) { example in
+          let isKnown = !batch.target(example).isEmpty
+          return HeadOutput(
+            values: headPass.values(ofExample: example, batch, rows: last),
+            loss: isKnown ? headPass.loss(ofExample: example, batch) : nil)
         }
       }
+    }
+  }
+
+  /// `count` results, computed on all threads.
+  private func concurrently<Result>(_ count: Int, _ body: (Int) -> Result) -> [Result] {
+    [Result](unsafeUninitializedCapacity: count) { results, initialized in
+      let base = results.baseAddress
+      pool.run(count) { number, _ in
+        base?.advanced(by: number).initialize(to: body(number))
+      }
+      initialized = count
     }
   }
 

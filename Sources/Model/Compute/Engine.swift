@@ -21,7 +21,8 @@ package final class Engine {
     self.pool = pool
     offsets = ParameterOffsets(table, layerCount: configuration.layerCount)
     contract = BLASContract(
-      hidden: configuration.hiddenSize, intermediate: configuration.intermediateSize)
+      hidden: configuration.hiddenSize, intermediate: configuration.intermediateSize,
+      words: head?.readsWordTable == true ? configuration.vocabularySize : nil)
   }
 
   /// The sum of a step's losses, undivided.

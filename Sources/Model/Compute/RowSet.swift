@@ -43,7 +43,15 @@ struct RowSet {
       independent: independent, threads: threads)
   }
 
-  private init(
+  /// The examples of `batch`, whatever their sequences are; without dropout.
+  init(examplesOf batch: PackedBatch, independent: Bool, threads: Int) {
+    let zeros = [UInt32](repeating: 0, count: batch.exampleCount)
+    self.init(
+      leafStarts: batch.exampleStarts, examples: zeros, positions: zeros,
+      independent: independent, threads: threads)
+  }
+
+  init(
     leafStarts: [Int], examples: [UInt32], positions: [UInt32], independent: Bool, threads: Int
   ) {
     count = examples.count

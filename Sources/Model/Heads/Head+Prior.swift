@@ -7,9 +7,10 @@ extension Head {
   /// A training whose loss stays at it, or comes back to it, does not read its inputs.
   package func priorLoss(of examples: [SequenceInput]) -> Double? {
     switch kind {
-    case .sentence: return Self.priorLoss(of: examples.map(\.target), loss, outputs)
+    case .sentence, .siamese: return Self.priorLoss(of: examples.map(\.target), loss, outputs)
     case .tokens:
       return Self.entropy(Self.counts(examples.lazy.flatMap(\.target).filter { $0 >= 0 }))
+    case .chain, .subjectPointer, .span, .relation, .maskedLanguageModel: return nil
     }
   }
 

@@ -10,6 +10,91 @@ package struct Head: Sendable, Equatable, Codable {
     ///
     /// The target holds a label a token `[S]`, or −1 where none is learnt; outputs are `[S, C]` logits.
     case tokens
+    /// A linear-chain conditional random field over the labels of the tokens.
+    ///
+    /// The target holds a label a token `[S]`, or −1 for a token outside the chain. Outputs are the emissions `[S, C]` and
+    /// behind them the transitions `[C, C]` (from, to) times `multiplier`, so that who decodes needs no weights. The
+    /// multiplier is bert4keras' learning-rate multiplier of the transitions.
+    case chain(multiplier: Float)
+    /// The first and the last token of a subject, an end being searched from the true start on (the recipe of 2019).
+    ///
+    /// The target is start and end, tokens of the whole sequence; outputs are the logits of the starts `[S]`, then of the ends `[S]`.
+    case subjectPointer
+    /// The same with independent softmaxes: reading comprehension. The target 0, 0 says that there is no answer.
+    case span
+    /// Subjects, and of one of them the objects with their predicates, of which there are `C`.
+    ///
+    /// Targets are made by `relationTarget`; outputs are triples that were found, as `RelationPass` says.
+    case relation(Relation)
+    /// The words at masked tokens.
+    ///
+    /// The target holds for each token the word that stood there, −1 where nothing is asked, −2 where a word is asked for that is not
+    /// known. Outputs are, for each token that is asked for, its five likeliest words: id, probability, id, …
+    case maskedLanguageModel
+    /// `C` outputs of the [CLS] vectors of two sequences that were encoded apart.
+    case siamese(Comparison)
+  }
+
+  /// What is made of two vectors `u` and `v`.
+  package enum Comparison: String, Sendable, Codable, CaseIterable {
+    /// `[u; v]`.
+    case concatenation
+    /// `[u; v; |u − v|]`.
+    case difference
+    /// Their cosine, which is the output itself.
+    case cosine
+
+    /// Numbers of one comparison.
+    func width(hidden: Int) -> Int {
+      switch self {
+      case .concatenation: 2 * hidden
+      case .difference: 3 * hidden
+      case .cosine: 1
+      }
+    }
+  }
+
+  /// How tokens are told the subject whose objects are looked for.
+  package enum Conditioning: String, Sendable, Codable, CaseIterable {
+    /// The mean of its two vectors is added to every token.
+    case mean
+    /// Its two vectors set gain and bias of a layer norm.
+    case layerNorm = "layer-norm"
+  }
+
+  /// Probabilities from which a token is a start and an end.
+  package struct Thresholds: Sendable, Equatable, Codable {
+    package var start: Float
+    package var end: Float
+
+    package init(start: Float, end: Float) {
+      self.start = start
+      self.end = end
+    }
+  }
+
+  package struct Relation: Sendable, Equatable, Codable {
+    package var conditioning: Conditioning
+    package var subjectThresholds: Thresholds
+    package var objectThresholds: Thresholds
+
+    package init(conditioning: Conditioning, subject: Thresholds, object: Thresholds) {
+      self.conditioning = conditioning
+      subjectThresholds = subject
+      objectThresholds = object
+    }
+  }
+
+  /// What a training adds to a head's loss; evaluation leaves it out.
+  package struct Regularization: Sendable, Equatable, Codable {
+    /// The share of the true class that is spread over all classes (softmax).
+    package var labelSmoothing: Float = 0
+    /// A weight for each class; the denominator is the sum of the weights (softmax).
+    package var classWeights: [Float]?
+    /// The weight of R-Drop's divergence between two passes with dropout of their own (sentence heads); nil: one pass.
+    package var rDrop: Float?
+
+    package init() {}
   }
 
   package enum Loss: String, Sendable, Codable {
@@ -31,6 +116,7 @@ package struct Head: Sendable, Equatable, Codable {
   package var usesPooler: Bool
   /// Dropout of the vectors that the head reads.
   package var dropout: Float
+  package var regularization = Regularization()
 
   package init(
     _ kind: Kind = .sentence, outputs: Int, loss: Loss, usesPooler: Bool = false, dropout: Float
@@ -42,7 +128,9 @@ package struct Head: Sendable, Equatable, Codable {
     self.dropout = dropout
   }
 
-  private enum CodingKeys: String, CodingKey { case kind, outputs, loss, usesPooler, dropout }
+  private enum CodingKeys: String, CodingKey {
+    case kind, outputs, loss, usesPooler, dropout, regularization
+  }
 
   /// Models saved before there were other heads name no kind.
   package init(from decoder: any Decoder) throws {
@@ -52,6 +140,9 @@ package struct Head: Sendable, Equatable, Codable {
     loss = try container.decode(Loss.self, forKey: .loss)
     usesPooler = try container.decode(Bool.self, forKey: .usesPooler)
     dropout = try container.decode(Float.self, forKey: .dropout)
+    regularization =
+      try container.decodeIfPresent(Regularization.self, forKey: .regularization)
+      ?? Regularization()
   }
 
   /// Such as `2 outputs, softmax`.
@@ -60,23 +151,52 @@ package struct Head: Sendable, Equatable, Codable {
     switch kind {
     case .sentence: return "\(count), \(loss.rawValue)"
     case .tokens: return "\(count) a token, \(loss.rawValue)"
+    case .chain: return "\(count) a token, conditional random field"
+    case .subjectPointer, .span: return "first and last token, softmax over the tokens"
+    case .relation(let relation):
+      return
+        "subjects, and objects of \(outputs) predicates (\(relation.conditioning.rawValue)), \(loss.rawValue)"
+    case .maskedLanguageModel: return "a word of \(outputs) for each masked token, softmax"
+    case .siamese(let comparison):
+      return "\(count) of two vectors (\(comparison.rawValue)), \(loss.rawValue)"
     }
   }
 
   /// Whether the last layer's [CLS] rows are all that the head reads.
   package var readsFirstTokensOnly: Bool {
     switch kind {
-    case .sentence: true
-    case .tokens: false
+    case .sentence, .siamese: true
+    case .tokens, .chain, .subjectPointer, .span, .relation, .maskedLanguageModel: false
     }
   }
 
+  /// Whether the head computes words from the word table itself, whose gradient then has no zero rows.
+  package var readsWordTable: Bool { kind == .maskedLanguageModel }
+
+  /// How often an example is computed in a training step.
+  package var copies: Int { regularization.rDrop == nil ? 1 : 2 }
+
   /// An example's share of the global denominator: what its loss is a sum over.
-  package func terms(of sequence: SequenceInput) -> Int {
-    switch kind {
-    case .sentence: loss == .softmax ? 1 : outputs
-    case .tokens: sequence.target.count { $0 >= 0 }
+  package func terms(of example: SequenceInput) -> Double {
+    let target = example.target
+    func weight(_ label: Float) -> Double {
+      regularization.classWeights.map { Double($0[Int(label)]) } ?? 1
     }
+    switch kind {
+    case .sentence, .siamese: return loss == .softmax ? weight(target[0]) : Double(outputs)
+    case .tokens: return target.reduce(0) { $1 >= 0 ? $0 + weight($1) : $0 }
+    case .chain, .subjectPointer: return 1
+    case .span: return 2
+    case .relation: return Double(example.ids.count)
+    case .maskedLanguageModel: return Double(target.count { $0 >= 0 })
+    }
+  }
+
+  /// The head as it is evaluated: without what only training adds.
+  package var evaluated: Head {
+    var head = self
+    head.regularization = Regularization()
+    return head
   }
 }
 

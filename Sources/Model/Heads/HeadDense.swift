@@ -13,7 +13,7 @@ struct HeadDense {
   /// The layer whose tensors are `name.weight` and, unless `hasBias` is false, `name.bias`.
   init(
     _ setting: HeadSetting, _ name: String, inputs: Int? = nil, outputs: Int, rows: Int? = nil,
-    hasBias: Bool = true, plan: inout Workspace.Plan
+    hasBias: Bool = true, hasDropout: Bool = true, plan: inout Workspace.Plan
   ) {
     let rows = rows ?? setting.rows
     self.inputs = inputs ?? setting.hidden
@@ -21,8 +21,8 @@ struct HeadDense {
     weight = setting.offset("\(name).weight")
     bias = hasBias ? setting.offset("\(name).bias") : nil
     parameters = setting.parameters
-    dropout = setting.dropout
-    features = setting.dropout == nil ? nil : plan.take(rows * self.inputs)
+    dropout = hasDropout ? setting.dropout : nil
+    features = dropout == nil ? nil : plan.take(rows * self.inputs)
     values = plan.take(rows * outputs)
     gradient = setting.trains ? plan.take(rows * outputs) : nil
   }

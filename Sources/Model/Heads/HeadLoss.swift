@@ -9,7 +9,8 @@ enum HeadLoss {
   ) -> Double {
     let c = head.outputs
     switch head.loss {
-    case .softmax: return softmax(outputs, c, label: Int(target[0]), d)
+    case .softmax:
+      return softmax(outputs, c, label: Int(target[0]), d, head.regularization)
     case .sigmoid, .sigmoidClipped:
       var loss = 0.0
       for j in 0..<c {
@@ -27,7 +28,30 @@ enum HeadLoss {
     }
   }
 
-  /// `log Σ exp(z) − z[label]`; the gradient is `softmax(z) − onehot`.
+  /// The same with the weight of the label's class and with label smoothing ε: the true class counts `1 − ε + ε/C`, each
+  /// other one `ε/C` (Szegedy and others, "Rethinking the inception architecture", section 7).
+  static func softmax(
+    _ z: UnsafePointer<Float>, _ c: Int, label: Int, _ d: UnsafeMutablePointer<Float>?,
+    _ regularization: Head.Regularization
+  ) -> Double {
+    let smoothing = regularization.labelSmoothing
+    let weight = regularization.classWeights?[label] ?? 1
+    var loss = softmax(z, c, label: label, d)
+    if smoothing > 0 {
+      var mean = 0.0
+      for j in 0..<c { mean += Double(z[j]) }
+      loss += Double(smoothing) * (Double(z[label]) - mean / Double(c))
+      if let d {
+        d[label] += smoothing
+        for j in 0..<c { d[j] -= smoothing / Float(c) }
+      }
+    }
+    guard weight != 1 else { return loss }
+    if let d { for j in 0..<c { d[j] *= weight } }
+    return loss * Double(weight)
+  }
+
+  /// `log Σ exp(z) − z[label]`; the gradient is `softmax(z) − onehot`; `d` may be `z`.
   static func softmax(
     _ z: UnsafePointer<Float>, _ c: Int, label: Int, _ d: UnsafeMutablePointer<Float>?
   ) -> Double {
@@ -36,11 +60,12 @@ enum HeadLoss {
     for j in 1..<max(c, 1) where z[j] > largest { largest = z[j] }
     var sum = 0.0
     for j in 0..<c { sum += Double(exponential(z[j] - largest)) }
+    let loss = log(sum) - Double(z[label] - largest)
     if let d {
       let inverse = Float(1 / sum)
       for j in 0..<c { d[j] = exponential(z[j] - largest) * inverse - (j == label ? 1 : 0) }
     }
-    return log(sum) - Double(z[label] - largest)
+    return loss
   }
 
   /// The largest and smallest logit that Keras's clip of the probability to [1e-7, 1 − 1e-7] lets through in float32.

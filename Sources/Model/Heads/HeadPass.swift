@@ -20,7 +20,9 @@ protocol HeadPass {
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget)
 
   /// What the outputs of one example hold for whoever decodes them.
-  func values(ofExample example: Int, _ batch: PackedBatch) -> [Float]
+  func values(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
+  ) -> [Float]
 }
 
 extension HeadPass {
@@ -56,11 +58,23 @@ extension Engine {
     trains: Bool, plan: inout Workspace.Plan
   ) -> any HeadPass {
     let setting = HeadSetting(
-      engine: self, head: head, batch: batch, parameters: parameters, dropout: dropout,
+      engine: self, head: trains ? head : head.evaluated, batch: batch, parameters: parameters,
+      dropout: dropout,
       trains: trains)
     switch head.kind {
     case .sentence: return SentencePass(setting, plan: &plan)
     case .tokens: return TokenPass(setting, plan: &plan)
+    case .chain(let multiplier):
+      return ChainPass(setting, multiplier: multiplier, plan: &plan)
+    case .subjectPointer:
+      return PointerPass(
+        setting, "pointer", hasBias: false, endsAfterStart: true, plan: &plan)
+    case .span:
+      return PointerPass(
+        setting, "qa_outputs", hasBias: true, endsAfterStart: false, plan: &plan)
+    case .relation(let relation): return RelationPass(setting, relation, plan: &plan)
+    case .maskedLanguageModel: return MaskedPass(setting, plan: &plan)
+    case .siamese(let comparison): return SiamesePass(setting, comparison, plan: &plan)
     }
   }
 }

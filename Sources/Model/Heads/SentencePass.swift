@@ -52,11 +52,33 @@ struct SentencePass: HeadPass {
     precondition(
       target.count == (head.loss == .softmax ? 1 : c),
       "example \(example) has \(target.count) target values, the head \(c) outputs")
+    if let weight = head.regularization.rDrop {
+      return twice(example, target, divergence: weight)
+    }
     return target.withUnsafeBufferPointer {
       HeadLoss.compute(
         classifier.values + example * c, target: $0.baseAddress.unsafelyUnwrapped, head: head,
         gradient: classifier.gradient.map { $0 + example * c })
     }
+  }
+
+  /// R-Drop: the mean loss of two passes with dropout of their own, and their divergence.
+  ///
+  /// `(L₁ + L₂)/2 + α (KL(p‖q) + KL(q‖p))/2`; sigmoid outputs are two-valued distributions each.
+  /// Source: Liang and others, "R-Drop: regularized dropout for neural networks" (NeurIPS 2021), section 2.
+  private func twice(_ example: Int, _ target: [Float], divergence weight: Float) -> Double {
+    let c = head.outputs, z1 = classifier.values + 2 * example * c, z2 = z1 + c
+    let d1 = classifier.gradient.map { $0 + 2 * example * c }, d2 = d1.map { $0 + c }
+    var loss = 0.0
+    target.withUnsafeBufferPointer {
+      for (z, d) in [(z1, d1), (z2, d2)] {
+        loss +=
+          HeadLoss.compute(
+            z, target: $0.baseAddress.unsafelyUnwrapped, head: head, gradient: d) / 2
+      }
+    }
+    if let d1 { for i in 0..<2 * c { d1[i] *= 0.5 } }
+    return loss + Divergence.add(z1, z2, c, head.loss, weight: weight, d1, d2)
   }
 
   func backward(
@@ -100,7 +122,9 @@ struct SentencePass: HeadPass {
     encoder.compute(gradients)
   }
 
-  func values(ofExample example: Int, _ batch: PackedBatch) -> [Float] {
+  func values(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
+  ) -> [Float] {
     let c = head.outputs
     return Array(UnsafeBufferPointer(start: classifier.values + example * c, count: c))
   }

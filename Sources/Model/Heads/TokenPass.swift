@@ -27,7 +27,8 @@ struct TokenPass: HeadPass {
       if label < 0 {
         d?.update(repeating: 0, count: c)
       } else {
-        loss += HeadLoss.softmax(classifier.values + place, c, label: Int(label), d)
+        loss += HeadLoss.softmax(
+          classifier.values + place, c, label: Int(label), d, head.regularization)
       }
     }
     return loss
@@ -49,7 +50,9 @@ struct TokenPass: HeadPass {
     ])
   }
 
-  func values(ofExample example: Int, _ batch: PackedBatch) -> [Float] {
+  func values(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
+  ) -> [Float] {
     let c = head.outputs, range = batch.offsets[example]..<batch.offsets[example + 1]
     return Array(
       UnsafeBufferPointer(start: classifier.values + range.lowerBound * c, count: range.count * c))

@@ -50,6 +50,9 @@ package enum RandomPurpose: UInt32, Sendable {
   case headDropout = 6
   case headInitialisation = 7
   case modelInitialisation = 8
+  case subjectSampling = 9
+  case masking = 10
+  case dataSplit = 11
 
   /// The counter word of this purpose at `layer`.
   package func word(layer: Int = 0) -> UInt32 { rawValue << 16 | UInt32(layer) }

@@ -20,7 +20,12 @@ extension ModelFolder {
       switch head.kind {
       case .sentence:
         head.usesPooler ? "BertForSequenceClassification" : "BertForTokenClassification"
-      case .tokens: "BertForTokenClassification"
+      // What transformers makes of a chain is its classifier; transitions are an extra tensor to it.
+      case .tokens, .chain: "BertForTokenClassification"
+      case .span: "BertForQuestionAnswering"
+      case .maskedLanguageModel: "BertForMaskedLM"
+      // Heads that transformers does not have: it loads the encoder and says what it left out.
+      case .subjectPointer, .relation, .siamese: "BertModel"
       }
     }
 
@@ -33,6 +38,8 @@ extension ModelFolder {
     }
 
     var members: [JSONValue.Member] {
+      // The other heads' outputs have no labels that transformers could name.
+      guard architecture.hasSuffix("Classification") else { return [] }
       let names = labels ?? (0..<head.outputs).map { "LABEL_\($0)" }
       precondition(names.count == head.outputs, "\(names.count) labels of \(head.outputs) outputs")
       return [

@@ -20,7 +20,13 @@ package enum TensorNames {
     + dense("cls.predictions.transform.dense") + norm("cls.predictions.transform.LayerNorm")
     + [("cls.predictions.bias", "cls/predictions/output_bias", false)]
     + head("cls.seq_relationship", "cls/seq_relationship/") + head("classifier", "")
-    + head("qa_outputs", "cls/squad/")
+    + head("qa_outputs", "cls/squad/") + [("crf.transitions", "crf/transitions", false)]
+    + dense("subject") + dense("object") + [("pointer.weight", "pointer/kernel", true)]
+    + norm("condition.LayerNorm")
+    + [
+      ("condition.gamma.weight", "condition/gamma_kernel", true),
+      ("condition.beta.weight", "condition/beta_kernel", true),
+    ]
 
   /// The same inside a layer, after its prefix.
   private static let inside: [(canonical: String, tensorFlow: String, transposed: Bool)] =

@@ -75,14 +75,18 @@ extension CheckpointStore {
     // Both files are compared with the table before either is read.
     try check(weights, table.parameters.map { ($0.name, $0.shape) })
     try check(
-      moments, trained.flatMap { [("\($0.name).m", $0.shape), ("\($0.name).v", $0.shape)] })
+      moments,
+      trained.flatMap { parameter in
+        optimizer.stateArenas.map { ("\(parameter.name).\($0.suffix)", parameter.shape) }
+      })
     optimizer.momentsWereReplaced()
     for parameter in table.parameters {
       try weights.read(parameter.name, into: parameters[parameter.range])
     }
     for parameter in trained {
-      try moments.read("\(parameter.name).m", into: optimizer.firstMoment[parameter.range])
-      try moments.read("\(parameter.name).v", into: optimizer.secondMoment[parameter.range])
+      for (suffix, arena) in optimizer.stateArenas {
+        try moments.read("\(parameter.name).\(suffix)", into: arena[parameter.range])
+      }
     }
   }
 

@@ -18,10 +18,11 @@ extension Optimizer {
   /// The parameters that have moments.
   var trainedParameters: [Parameter] { zip(table.parameters, trainable).filter(\.1).map(\.0) }
 
-  /// The moments as a checkpoint names them: `<name>.m` and `<name>.v` of the trained tensors.
+  /// The moments as a checkpoint names them: `<name>.m` and `<name>.v` of the trained tensors, and `<name>.ema`, the moving average
+  /// as it is summed, where one is kept.
   var momentTensors: [SafetensorsWriter.Tensor] {
     trainedParameters.flatMap { parameter in
-      [("m", firstMoment), ("v", secondMoment)].map { suffix, arena in
+      stateArenas.map { suffix, arena in
         SafetensorsWriter.Tensor(
           name: "\(parameter.name).\(suffix)", shape: parameter.shape, arena: arena,
           range: parameter.range)

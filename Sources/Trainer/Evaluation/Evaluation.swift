@@ -1,3 +1,4 @@
+import Foundation
 import Model
 
 /// The scores of a model on one set of rows, each row counted once.
@@ -23,11 +24,23 @@ package struct Evaluation: Sendable, Equatable {
       outputs.count == examples.sequences.count,
       "\(outputs.count) of \(examples.sequences.count) outputs")
     rows = examples.rows.count
-    let terms = examples.sequences.reduce(0) { $0 + definition.head.terms(of: $1) }
-    let loss = outputs.reduce(0) { $0 + ($1.loss ?? 0) } / Double(max(terms, 1))
-    let values = examples.decoder.metrics(outputs)
-    metrics = definition.task.metrics(kind: definition.classification.kind).compactMap { name in
-      name == "loss" ? (name, loss) : values[name].map { (name, $0) }
+    let head = definition.head.evaluated
+    var sum = 0.0, terms = 0.0
+    for (output, example) in zip(outputs, examples.sequences) {
+      // Rows without an answer are judged by what is predicted, not by a loss.
+      guard let loss = output.loss else { continue }
+      sum += loss
+      terms += head.terms(of: example)
     }
+    let loss = sum / max(terms, 1)
+    var values = examples.decoder.metrics(outputs)
+    values["loss"] = loss
+    if definition.task == .maskedLM { values["perplexity"] = exp(loss) }
+    let known = definition.task.metrics(kind: definition.classification.kind)
+    metrics =
+      known.compactMap { name in values[name].map { (name, $0) } }
+      + values.filter { !known.contains($0.key) }.sorted { $0.key < $1.key }.map {
+        (name: $0.key, value: $0.value)
+      }
   }
 }

@@ -38,6 +38,9 @@ package final class Optimizer {
   let decays: [Bool]
   let pool: ThreadPool
   let wordTable: WordTable?
+  /// The decay β of the moving average of the parameters, and the average as it is summed, `a`; nil: none is kept.
+  package let averageDecay: Double?
+  package let average: Arena?
   /// For each row of the word table whether a moment of it may be other than zero; empty when that
   /// is unknown.
   var rowsWithMoments: [Bool] = []
@@ -48,7 +51,7 @@ package final class Optimizer {
   /// `multipliers` are factors of the learning rate, one for each of them; all 1 if nil.
   package init(
     _ settings: OptimizerSettings, table: ParameterTable, trainable: [Bool],
-    multipliers: [Double]? = nil, pool: ThreadPool
+    multipliers: [Double]? = nil, averageDecay: Double? = nil, pool: ThreadPool
   ) {
     let tensors = table.parameters.count
     let multipliers = multipliers ?? Array(repeating: 1, count: tensors)
@@ -59,12 +62,19 @@ package final class Optimizer {
     self.trainable = trainable
     self.multipliers = multipliers
     self.pool = pool
+    self.averageDecay = averageDecay
+    average = averageDecay == nil ? nil : Arena(count: table.count)
     decays = table.parameters.map(settings.decayGroups.decays)
     wordTable = WordTable(table)
     firstMoment = Arena(count: table.count)
     secondMoment = Arena(count: table.count)
     chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
     (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
+  }
+
+  /// The state beside the parameters, as checkpoints name it: moments, and the average where one is kept.
+  package var stateArenas: [(suffix: String, arena: Arena)] {
+    [("m", firstMoment), ("v", secondMoment)] + (average.map { [("ema", $0)] } ?? [])
   }
 
   /// Tells that others wrote to the moments, as a resume does.

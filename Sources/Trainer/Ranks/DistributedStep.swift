@@ -18,6 +18,7 @@ package final class DistributedStep {
   package let isSharded: Bool
   private let gradient: Arena
   private let exchange: GradientExchange
+  private let adversary: AdversarialPass?
   /// By rank the chunks that it owns, ascending.
   let chunksByRank: [[Int]]
   /// Runs of chunks that are updated, and then sent, one after the other.
@@ -53,7 +54,8 @@ package final class DistributedStep {
   /// - Throws: `CommunicationError` if the settings do not fit the ranks.
   package init(
     _ group: RankGroup, engine: Engine, optimizer: Optimizer, parameters: Arena,
-    settings: ExchangeSettings = ExchangeSettings()
+    settings: ExchangeSettings = ExchangeSettings(),
+    adversary: AdversarialSettings? = nil
   ) throws(CommunicationError) {
     self.group = group
     self.engine = engine
@@ -65,6 +67,9 @@ package final class DistributedStep {
     exchange = try GradientExchange(
       group, engine: engine, gradient: gradient, trainable: optimizer.trainable,
       isSharded: isSharded, settings: settings)
+    self.adversary = try adversary.map { (pass) throws(CommunicationError) in
+      try AdversarialPass(pass, group: group, engine: engine, exchange: settings)
+    }
     let ranks = group.size
     chunksByRank = (0..<ranks).map { rank in
       (0..<optimizer.chunkCount).filter { SlicePlan.owner(ofChunk: $0, ranks: ranks) == rank }
@@ -111,9 +116,13 @@ package final class DistributedStep {
     do {
       group.collective.enter(phase: "computing gradients", step: step)
       let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
+      try adversary?.disturb(
+        parameters, leaves: leaves, randomness: randomness, leavesAtOnce: leavesAtOnce,
+        denominator: denominator, step: step)
       let own = try exchange.sum(
         leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
         step: step)
+      adversary?.restore(parameters)
       let headers = try agree(
         StepHeader(
           step: step, plan: planHash, parameters: replicaDigest(step: step), losses: own.losses,
@@ -214,6 +223,7 @@ package final class DistributedStep {
       optimizer.update(
         chunks: 0..<optimizer.chunkCount, parameters: parameters, gradient: gradient, norm: norm,
         learningRate: learningRate, step: step)
+      optimizer.updateAverage(chunks: 0..<optimizer.chunkCount, parameters: parameters)
       return
     }
     var operations: [CollectiveOperation] = []
@@ -221,6 +231,7 @@ package final class DistributedStep {
       optimizer.update(
         chunks: piece.chunks, parameters: parameters, gradient: gradient, norm: norm,
         learningRate: learningRate, step: step)
+      optimizer.updateAverage(chunks: piece.chunks, parameters: parameters)
       for gather in piece.gathers {
         operations.append(
           try group.collective.allGather(

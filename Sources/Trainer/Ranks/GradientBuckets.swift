@@ -27,17 +27,20 @@ struct GradientBuckets {
   ///
   /// - Throws: `CommunicationError` if a bucket has too many segments.
   init(
-    table: ParameterTable, trainable: [Bool], ranks: Int, bytes: Int?, isSharded: Bool
+    table: ParameterTable, trainable: [Bool], ranks: Int, bytes: Int?, isSharded: Bool,
+    sendsTouchedRows: Bool = true
   ) throws(CommunicationError) {
     let trained = zip(table.parameters, trainable).filter(\.1).map(\.0)
     let name = "bert.embeddings.word_embeddings.weight"
-    wordTable = trained.first { $0.name == name }.map {
+    // A decoder that reads the word table touches every row: it is a tensor like the others.
+    let apart = trained.first { $0.name == name && sendsTouchedRows }
+    wordTable = apart.map {
       WordTable(range: $0.range, rows: $0.shape[0], width: $0.shape[1])
     }
     trainedRuns = Self.runs(trained.map(\.range))
     let size = max(1, (bytes ?? .max) / 4)
     var buckets: [Bucket] = []
-    for run in Self.runs(trained.filter { $0.name != name }.map(\.range)).reversed() {
+    for run in Self.runs(trained.filter { $0.name != apart?.name }.map(\.range)).reversed() {
       var end = run.upperBound
       while end > run.lowerBound {
         let range = max(run.lowerBound, end - min(size, end))..<end

@@ -43,7 +43,7 @@ final class GradientExchange {
     self.isSharded = isSharded
     buckets = try GradientBuckets(
       table: engine.table, trainable: trainable, ranks: group.size, bytes: settings.bucketBytes,
-      isSharded: isSharded)
+      isSharded: isSharded, sendsTouchedRows: engine.head?.readsWordTable != true)
     arenas =
       [gradient] + group.subtrees.dropFirst().map { _ in Arena(count: engine.table.count) }
   }
@@ -64,7 +64,8 @@ final class GradientExchange {
     let clock = ContinuousClock()
     let begun = clock.now
     let batches = group.subtrees.map { subtree in
-      PackedBatch(leaves: subtree.leaves.map { leaves[$0] })
+      PackedBatch(
+        leaves: subtree.leaves.map { leaves[$0] }, copies: engine.head?.copies ?? 1)
     }
     let union = buckets.wordTable.map { table in
       let rows = Set(batches.flatMap { $0.sequences.flatMap(\.ids) }).sorted()

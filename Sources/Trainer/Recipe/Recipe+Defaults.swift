@@ -54,6 +54,42 @@ struct RecipeDefaults {
       setKerasOptimizer(learningRate: 1e-5)
       epochs = 5
     }
+    adjust(to: task, dialect)
+  }
+
+  /// What the tasks' own recipes do otherwise than the dialect's classification.
+  private mutating func adjust(to task: Recipe.Task, _ dialect: Dialect) {
+    let isSeed = dialect == .seed2019
+    switch task {
+    case .classification, .pair, .regression: return
+    case .tagging:
+      if dialect == .bert4keras { maxLength = 256 }
+    case .relation:
+      if isSeed {
+        (maxCharacters, maxLength) = (160, 162)
+        setRecipeOf2019(epochs: 30)
+      } else if dialect == .bert4keras {
+        (learningRate, epochs) = (1e-5, 20)
+      }
+    case .eventSubject:
+      // The type comes on top of the text's characters.
+      (maxCharacters, maxLength) = isSeed ? (128, 510) : (nil, 256)
+      if isSeed { setRecipeOf2019(epochs: 10) }
+    case .reading:
+      (maxLength, epochs) = (384, 2)
+      if dialect == .google { warmupFraction = 0.1 }
+      maxCharacters = nil
+    case .maskedLM:
+      maxCharacters = nil
+      epochs = 1
+    }
+    headDropout = headDropout ?? (task == .tagging ? nil : 0)
+    usesPooler = false
+  }
+
+  /// Up to 5e-5 over the first epoch, down to 1e-5 over the second.
+  private mutating func setRecipeOf2019(epochs: Int) {
+    (learningRate, schedule, self.epochs) = (5e-5, .twoEpoch, epochs)
   }
 
   private mutating func setKerasOptimizer(learningRate: Double) {
@@ -98,6 +134,11 @@ extension Recipe.Task {
   package func metrics(kind: Recipe.ClassificationKind) -> [String] {
     switch (self, kind) {
     case (.regression, _): ["spearman", "pearson", "loss"]
+    case (.tagging, _): ["f1", "precision", "recall", "f1Macro", "accuracy", "loss"]
+    case (.relation, _): ["f1", "precision", "recall", "loss"]
+    case (.eventSubject, _): ["accuracy", "loss"]
+    case (.reading, _): ["f1", "exact", "loss"]
+    case (.maskedLM, _): ["accuracy", "perplexity", "loss"]
     case (_, .multiLabel): ["f1Micro", "f1Macro", "accuracy", "loss"]
     case (_, .binarySigmoid): ["accuracy", "f1", "mcc", "auc", "f1Macro", "loss"]
     // With more than two classes f1 and auc are left out: they name one class of two.

@@ -47,7 +47,9 @@ extension Recipe {
   private init?(_ root: RecipeReader, folder: URL) {
     let task = root.choice("task", Task.self)
     if task == nil, !root.has("task") {
-      root.findings.add(root.place, "`task` is missing: classification, pair or regression.")
+      root.findings.add(
+        root.place,
+        "`task` is missing: one of \(Task.allCases.map(\.rawValue).joined(separator: ", ")).")
     }
     let model = root.section("model")
     let dialect = model.choice("dialect", Dialect.self) ?? .huggingface
@@ -61,6 +63,19 @@ extension Recipe {
     let dataSection = DataSection(
       root.section("data"), task: self.task, kind: self.classification.kind, folder: folder,
       defaults: defaults)
+    let columns = dataSection?.columns
+    pair = Pair(
+      root.section("pair"), task: self.task, hasSecondText: columns?.text2 != nil)
+    tagging = Tagging(
+      root.section("tagging"), task: self.task, tokenizer: dataSection?.tokenizer ?? .huggingface,
+      dialect: dialect)
+    relation = Relation(root.section("relation"), task: self.task, dialect: dialect)
+    eventSubject = EventSubject(root.section("eventSubject"), task: self.task, dialect: dialect)
+    reading = Reading(root.section("reading"), task: self.task)
+    masking = Masking(root.section("masking"), task: self.task)
+    training = Training(
+      root.section("training"), task: self.task, kind: self.classification.kind,
+      siamese: pair.mode == .siamese)
     optimizer = OptimizerSection(root.section("optimizer"), defaults: defaults)
     schedule = ScheduleSection(root.section("schedule"), defaults: defaults)
     batch = Batch(root.section("batch"))
@@ -82,22 +97,25 @@ extension Recipe {
 
 extension Recipe.Classification {
   fileprivate init(_ reader: RecipeReader, task: Recipe.Task, defaults: RecipeDefaults) {
-    if task == .regression,
-      let given = ["kind", "clipped", "separator", "threshold"].first(where: reader.has)
-    {
+    // Relations are sigmoids that may be clipped as well.
+    let keys =
+      task == .relation
+      ? ["kind", "separator", "threshold"] : ["kind", "clipped", "separator", "threshold"]
+    if task != .classification, task != .pair, let given = keys.first(where: reader.has) {
       reader.findings.add(
         reader.place(of: given),
-        "`classification.\(given)` does not apply to `task: regression`. Leave it out.")
+        "`classification.\(given)` does not apply to `task: \(task.rawValue)`. Leave it out.")
     }
     kind = reader.choice("kind", Recipe.ClassificationKind.self) ?? defaults.kind
     let clipped = reader.flag("clipped")
-    if clipped == true, kind == .softmax {
+    if clipped == true, kind == .softmax, task != .relation {
       reader.findings.add(
         reader.place(of: "clipped"),
         "`classification.clipped` applies to sigmoid heads. Leave it out, or set `classification.kind: binary-sigmoid`."
       )
     }
-    isClipped = clipped ?? (kind == .softmax ? false : defaults.isClipped)
+    let isSoftmax = kind == .softmax && task != .relation
+    isClipped = clipped ?? (isSoftmax ? false : defaults.isClipped)
     let separator = reader.string("separator")
     if separator != nil, kind != .multiLabel {
       reader.findings.add(
@@ -158,6 +176,7 @@ extension Recipe.DataSection {
     let train = reader.path("train", folder: folder, what: "the file of training rows")
     dev = reader.path("dev", folder: folder)
     test = reader.path("test", folder: folder)
+    limit = reader.integer("limit", 1...Int.max)
     format = reader.choice("format", RowFormat.self)
     header = reader.choice("header", HeaderPolicy.self) ?? .automatic
     columns = Recipe.Columns(reader.section("columns"), task: task)
@@ -179,14 +198,21 @@ extension Recipe.Columns {
   fileprivate init(_ reader: RecipeReader, task: Recipe.Task) {
     text = reader.string("text") ?? (task == .pair ? "text1" : "text")
     let second = reader.string("text2")
-    if task == .classification, second != nil {
+    if task != .pair, task != .regression, second != nil {
       reader.findings.add(
         reader.place(of: "text2"),
         "`data.columns.text2` needs `task: pair` (or regression). Leave it out, or change the task."
       )
     }
     text2 = second ?? (task == .pair ? "text2" : nil)
-    label = reader.string("label") ?? "label"
+    label = reader.string("label") ?? (task == .eventSubject ? "entity" : "label")
+    type = reader.string("type") ?? (task == .eventSubject ? "type" : nil)
+    id = reader.string("id")
+    for key in ["type", "id"] where reader.has(key) && task != .eventSubject {
+      reader.findings.add(
+        reader.place(of: key),
+        "`data.columns.\(key)` applies to `task: event-subject`. Leave it out.")
+    }
     reader.finish()
   }
 }
@@ -208,6 +234,16 @@ extension Recipe.OptimizerSection {
     // 0 switches clipping off where the dialect has it.
     clipNorm =
       reader.number("clipNorm", .nonNegative).map { $0 == 0 ? nil : $0 } ?? defaults.clipNorm
+    multipliers = reader.numbersByName("multipliers", .nonNegative) ?? [:]
+    prefixMultipliers = reader.numbersByName("prefixMultipliers", .nonNegative) ?? [:]
+    layerDecay = reader.number("layerDecay", .positive)
+    let ways = ["multipliers", "prefixMultipliers", "layerDecay"].filter(reader.has)
+    if ways.count > 1 {
+      reader.findings.add(
+        reader.place(of: ways[1]),
+        "`optimizer.\(ways[1])` and `optimizer.\(ways[0])` both set rates by tensor. Leave one out."
+      )
+    }
     reader.finish()
   }
 }

@@ -10,8 +10,18 @@ extension Recipe {
   package var yaml: String {
     var writer = YAMLWriter()
     writer.write("task", task.rawValue)
-    if task != .regression {
+    if [.classification, .pair].contains(task) {
       writer.section("classification") { $0.write(classification) }
+    }
+    switch task {
+    case .classification: break
+    case .pair: writer.section("pair", pair.write)
+    case .regression: if data.columns.text2 != nil { writer.section("pair", pair.write) }
+    case .tagging: writer.section("tagging", tagging.write)
+    case .relation: writer.section("relation", relation.write)
+    case .eventSubject: writer.section("eventSubject", eventSubject.write)
+    case .reading: writer.section("reading", reading.write)
+    case .maskedLM: writer.section("masking", masking.write)
     }
     writer.section("head") {
       $0.write("pooler", head.usesPooler)
@@ -27,8 +37,14 @@ extension Recipe {
       $0.write("epsilon", optimizer.epsilon)
       $0.write("weightDecay", optimizer.weightDecay)
       $0.write("clipNorm", optimizer.clipNorm ?? 0)
+      if !optimizer.multipliers.isEmpty { $0.write("multipliers", optimizer.multipliers) }
+      if !optimizer.prefixMultipliers.isEmpty {
+        $0.write("prefixMultipliers", optimizer.prefixMultipliers)
+      }
+      $0.write("layerDecay", optimizer.layerDecay)
     }
     writer.section("schedule") { $0.write(schedule) }
+    if !training.isEmpty { writer.section("training", training.write) }
     writer.section("batch") {
       $0.write("size", batch.size)
       $0.write("leaves", batch.leaves)
@@ -59,7 +75,7 @@ extension Recipe {
 }
 
 /// Writes the few forms of YAML that a recipe needs; absent values are left out.
-private struct YAMLWriter {
+struct YAMLWriter {
   private(set) var text = ""
   private var indentation = ""
 
@@ -92,6 +108,20 @@ private struct YAMLWriter {
     if let values {
       write(key, literal: "[\(values.map(Self.quoted).joined(separator: ", "))]")
     }
+  }
+
+  /// A section on one line, by name.
+  mutating func write(_ key: String, _ values: [String: String]) {
+    let members = values.sorted { $0.key < $1.key }.map {
+      "\(Self.quoted($0.key)): \(Self.quoted($0.value))"
+    }
+    write(key, literal: "{\(members.joined(separator: ", "))}")
+  }
+
+  /// A section on one line, by name.
+  mutating func write(_ key: String, _ values: [String: Double]) {
+    let members = values.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)): \($0.value)" }
+    write(key, literal: "{\(members.joined(separator: ", "))}")
   }
 
   /// Plain where that is surely a text, double-quoted elsewhere.
@@ -155,12 +185,15 @@ extension YAMLWriter {
     write("train", data.train.path)
     write("dev", data.dev?.path)
     write("test", data.test?.path)
+    write("limit", data.limit)
     write("format", data.format?.rawValue)
     write("header", data.header.rawValue)
     section("columns") {
       $0.write("text", data.columns.text)
       $0.write("text2", data.columns.text2)
       $0.write("label", data.columns.label)
+      $0.write("type", data.columns.type)
+      $0.write("id", data.columns.id)
     }
     write("labels", data.labels)
     write("maxLength", data.maxLength)

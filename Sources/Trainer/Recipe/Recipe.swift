@@ -13,6 +13,16 @@ package struct Recipe: Sendable, Equatable {
     case pair
     /// One or two texts, one number.
     case regression
+    /// Entities in a text, by a label for each token.
+    case tagging
+    /// Triples of subject, predicate and object in a text.
+    case relation
+    /// The subject of an event of a given type in a text.
+    case eventSubject = "event-subject"
+    /// The answer to a question in a text.
+    case reading
+    /// Words that are hidden from a text.
+    case maskedLM = "masked-lm"
   }
 
   package enum ClassificationKind: String, Sendable, Codable, CaseIterable {
@@ -78,12 +88,18 @@ package struct Recipe: Sendable, Equatable {
     package var text: String
     package var text2: String?
     package var label: String
+    /// The type of an event.
+    package var type: String?
+    /// The name of a row, which its prediction repeats.
+    package var id: String?
   }
 
   package struct DataSection: Sendable, Equatable {
     package var train: URL
     package var dev: URL?
     package var test: URL?
+    /// How many of the first training rows are used; nil: all.
+    package var limit: Int?
     /// nil: by the file's ending.
     package var format: RowFormat?
     package var header: HeaderPolicy
@@ -124,6 +140,12 @@ package struct Recipe: Sendable, Equatable {
     package var weightDecay: Double
     /// nil: no clipping.
     package var clipNorm: Double?
+    /// Factors of the learning rate by a part of a tensor's name, which multiply (bert4keras).
+    package var multipliers: [String: Double]
+    /// The same by the beginning of a name, of which the longest counts (keras-lr-multiplier).
+    package var prefixMultipliers: [String: Double]
+    /// The factor from each layer to the one below it, embeddings lowest; nil: 1.
+    package var layerDecay: Double?
   }
 
   package enum ScheduleName: String, Sendable, Codable, CaseIterable {
@@ -195,6 +217,13 @@ package struct Recipe: Sendable, Equatable {
   package var task: Task
   package var classification: Classification
   package var head: HeadSection
+  package var pair: Pair
+  package var tagging: Tagging
+  package var relation: Relation
+  package var eventSubject: EventSubject
+  package var reading: Reading
+  package var masking: Masking
+  package var training: Training
   package var model: ModelSection
   package var data: DataSection
   package var optimizer: OptimizerSection

@@ -60,14 +60,16 @@ extension RecipeReader {
   func checkLabels(_ labels: [String]?, task: Recipe.Task, kind: Recipe.ClassificationKind) {
     guard let labels else { return }
     let place = place(of: "labels")
-    if task == .regression {
-      findings.add(place, "`data.labels` does not apply to `task: regression`. Leave it out.")
+    guard [.classification, .pair, .relation, .tagging].contains(task) else {
+      findings.add(
+        place, "`data.labels` does not apply to `task: \(task.rawValue)`. Leave it out.")
       return
     }
     var seen: Set<String> = []
     for label in labels where !seen.insert(label).inserted {
       findings.add(place, "`data.labels` gives \"\(label)\" twice.")
     }
+    guard task == .classification || task == .pair else { return }
     let least = kind == .multiLabel ? 1 : 2
     if labels.count < least || (kind == .binarySigmoid && labels.count > 2) {
       let needed = kind == .binarySigmoid ? "exactly 2" : "at least \(least)"

@@ -70,6 +70,15 @@ final class RecipeReader {
   /// Where the value of `key` stands, or the section if it is absent.
   func place(of key: String) -> RecipePlace { entries[key]?.value.place ?? place }
 
+  /// The keys that are given, in their order.
+  var givenKeys: [String] { order.filter(has) }
+
+  /// Whether `key` is given as a text.
+  func isText(_ key: String) -> Bool {
+    if case .scalar? = entries[key]?.value.node { return has(key) }
+    return false
+  }
+
   /// Whether `key` is given.
   func has(_ key: String) -> Bool { entries[key].map { !$0.value.node.isNull } ?? false }
 
@@ -187,6 +196,31 @@ final class RecipeReader {
     }
   }
 
+  /// A section of texts by name.
+  func texts(_ key: String) -> [String: String]? {
+    value(key, "a section of name: text") { node in
+      guard case .section(let pairs) = node else { return nil }
+      let texts = pairs.compactMap { pair -> (String, String)? in
+        if case .scalar(let text, _) = pair.value.node { (pair.key, text) } else { nil }
+      }
+      return texts.count == pairs.count ? Dictionary(texts) { $1 } : nil
+    }
+  }
+
+  /// A section of numbers of `range` by name.
+  func numbersByName(_ key: String, _ range: NumberRange) -> [String: Double]? {
+    value(key, "a section of name: number, each \(range.description)") { node in
+      guard case .section(let pairs) = node else { return nil }
+      let numbers = pairs.compactMap { pair -> (String, Double)? in
+        guard case .scalar(let text, isQuoted: false) = pair.value.node, let number = Double(text),
+          range.contains(number)
+        else { return nil }
+        return (pair.key, number)
+      }
+      return numbers.count == pairs.count ? Dictionary(numbers) { $1 } : nil
+    }
+  }
+
   private static func words(_ range: ClosedRange<Int>) -> String {
     range.upperBound == Int.max
       ? "a whole number of at least \(range.lowerBound)"
@@ -203,6 +237,7 @@ struct NumberRange {
   static let nonNegative = NumberRange(description: "a number of at least 0") {
     $0 >= 0 && $0.isFinite
   }
+  static let any = NumberRange(description: "a number") { $0.isFinite }
   /// Of [0, 1).
   static let fraction = NumberRange(description: "a number from 0 up to, but not, 1") {
     $0 >= 0 && $0 < 1

@@ -26,7 +26,9 @@ package struct MemoryPlan: Sendable, Equatable {
     let longest = run.train.sequences.sorted { $0.tokenCount > $1.tokenCount }
       .prefix(recipe.batch.size)
     let leaves = run.leaves(of: Array(longest))
-    let batches = subtrees.map { PackedBatch(leaves: Array(leaves[$0])) }
+    let batches = subtrees.map {
+      PackedBatch(leaves: Array(leaves[$0]), copies: run.definition.head.copies)
+    }
     var choices: [Int] = []
     if let fixed = recipe.batch.leavesAtOnce {
       choices = [fixed]
@@ -64,7 +66,10 @@ package struct MemoryPlan: Sendable, Equatable {
     let share =
       isSharded && group?.isRoot == false
       ? min(count, (chunks + ranks - 1) / ranks * Optimizer.chunkSize) : count
-    return (1 + (group?.subtrees.count ?? 1)) * count + 2 * share
+    let training = run.recipe.training
+    let states = training.ema == nil ? 2 : 3
+    let passes = training.adversarial == nil ? 1 : 2
+    return (1 + passes * (group?.subtrees.count ?? 1)) * count + states * share
   }
 
   /// Such as `812 MB`, `3.1 GB`.
@@ -77,7 +82,7 @@ package struct MemoryPlan: Sendable, Equatable {
 extension PreparedRun {
   /// What the rows `rows` of the training set are at step `step`: for some tasks a draw by (seed, step, example).
   func inputs(ofRows rows: [Int], step: Int) -> [SequenceInput] {
-    rows.map { train.sequences[$0] }
+    rows.map { train.decoder.input(train.sequences[$0], step: step, seed: recipe.seed) }
   }
 
   /// `sequences` dealt to the leaves of one step.

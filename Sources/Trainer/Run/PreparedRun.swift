@@ -49,9 +49,9 @@ package struct PreparedRun: Sendable {
     self.recipe = recipe
     model = opened.folder
     vocabularyURL = opened.vocabularyURL
-    definition = TaskDefinition(
-      recipe, labels: labels, lowercase: opened.tokenizer.lowercase,
-      hiddenDropout: configuration.hiddenDropout)
+    var definition = TaskDefinition(
+      recipe, labels: labels, lowercase: opened.tokenizer.lowercase, configuration: configuration)
+    definition.entityCharacters = (trainRows as? EventSubjectRows)?.entityCharacters
     let table = ParameterTable(configuration, head: definition.head)
     self.table = table
     let trainable = findings.attempt {
@@ -59,7 +59,9 @@ package struct PreparedRun: Sendable {
     }
 
     let context = TaskContext(definition, tokenizer: opened.tokenizer, threads: threads)
-    let train = findings.attempt { try trainRows.examples(context, withLabel: true) }
+    let train = findings.attempt {
+      try trainRows.examples(context, withLabel: true).learnable(limit: recipe.data.limit)
+    }
     let dev = findings.attempt { try devRows?.map { try $0.examples(context, withLabel: true) } }
     let test = findings.attempt {
       try testRows?.map { try $0.examples(context, withLabel: true) }
@@ -68,6 +70,9 @@ package struct PreparedRun: Sendable {
       throw PreparationErrors(findings.errors)
     }
     (self.trainable, self.train, self.dev, self.test) = (trainable, train, dev, test)
+    definition.head.regularization.classWeights = try Self.classWeights(
+      recipe.training.classWeights, labels: labels, examples: train)
+    self.definition = definition
     batches = BatchPlan(
       count: train.sequences.count, batchSize: recipe.batch.size, dropsLast: recipe.batch.dropsLast,
       seed: recipe.seed)
@@ -90,6 +95,28 @@ package struct PreparedRun: Sendable {
     switch recipe.length {
     case .steps(let steps): return steps
     case .epochs(let epochs): return epochs * batches.stepsPerEpoch
+    }
+  }
+
+  /// The weight of each label; `balanced`: rows over labels times rows of the label.
+  private static func classWeights(
+    _ weights: Recipe.Training.ClassWeights?, labels: [String], examples: ExampleSet
+  ) throws -> [Float]? {
+    switch weights {
+    case nil: return nil
+    case .byLabel(let byName)?:
+      if let unknown = byName.keys.sorted().first(where: { !labels.contains($0) }) {
+        throw RunError(
+          .usage,
+          "training.classWeights names \"\(unknown)\". The labels are \(DataProblem.list(labels)).")
+      }
+      return labels.map { Float(byName[$0] ?? 1) }
+    case .balanced?:
+      var counts = [Int](repeating: 0, count: labels.count)
+      for example in examples.sequences { counts[Int(example.target[0])] += 1 }
+      return counts.map {
+        $0 == 0 ? 1 : Float(Double(examples.sequences.count) / Double(labels.count * $0))
+      }
     }
   }
 

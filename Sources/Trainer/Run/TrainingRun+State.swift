@@ -26,10 +26,9 @@ extension TrainingRun {
     (best, finalDigest) = (start.best, start.digest)
     try group.broadcast(parameters, what: "the parameters at the start", pool: engine.pool)
     if start.step > 0 {
-      for (name, moments) in [("first", optimizer.firstMoment), ("second", optimizer.secondMoment)]
-      {
+      for (name, state) in optimizer.stateArenas {
         try group.broadcast(
-          moments, what: "the \(name) moments at the start",
+          state, what: "the optimizer's state \(name) at the start",
           keeping: trainingStep.isSharded ? trainingStep.chunksByRank[group.rank] : nil,
           pool: engine.pool)
       }
@@ -121,8 +120,8 @@ extension TrainingRun {
   func checkpoint(step: Int) throws -> String {
     group.collective.enter(phase: "writing a checkpoint", step: step)
     if trainingStep.isSharded {
-      for moments in [optimizer.firstMoment, optimizer.secondMoment] {
-        try group.gatherChunks(of: moments, ownedChunks: trainingStep.chunksByRank)
+      for (_, state) in optimizer.stateArenas {
+        try group.gatherChunks(of: state, ownedChunks: trainingStep.chunksByRank)
       }
     }
     let digest = try files.map { try save(step: step, in: $0.store).weightsDigest }
@@ -177,8 +176,19 @@ extension TrainingRun {
 
   // MARK: The best model
 
-  /// Writes `best/`: all that prediction needs.
-  func saveBest() throws {
+  /// The weights that are evaluated after `step` steps: the moving average where one is kept, on every rank; else the parameters.
+  func evaluated(step: Int) throws -> Arena {
+    guard let average = optimizer.average, step > 0 else { return parameters }
+    if trainingStep.isSharded {
+      try group.gatherChunks(of: average, ownedChunks: trainingStep.chunksByRank)
+    }
+    let weights = optimizer.averaged(parameters, steps: step)
+    try group.broadcast(weights, what: "the averaged weights", pool: engine.pool)
+    return weights
+  }
+
+  /// Writes `best/` with the weights `parameters`: all that prediction needs.
+  func saveBest(_ parameters: Arena) throws {
     guard let directory = files?.directory else { return }
     let definition = prepared.definition
     let vocabulary = try InputFile.contents(of: prepared.vocabularyURL)
@@ -199,7 +209,7 @@ extension Recipe {
     "threads", "memoryLimit", "batch.leavesAtOnce", "checkpoint.everySteps",
     "checkpoint.everyMinutes", "checkpoint.keep", "model.path", "data.train", "data.dev",
     "data.test", "data.format", "data.header", "data.columns.text", "data.columns.text2",
-    "data.columns.label",
+    "data.columns.label", "data.columns.type", "data.columns.id",
   ]
 
   /// SHA-256 of all that enters the weights, but for the rows.

@@ -73,11 +73,17 @@ package final class TrainingRun {
     }
     parameters = Arena(count: prepared.table.count)
     optimizer = Optimizer(
-      prepared.optimizer, table: prepared.table, trainable: prepared.trainable, pool: engine.pool)
+      prepared.optimizer, table: prepared.table, trainable: prepared.trainable,
+      multipliers: prepared.rateFactors, averageDecay: prepared.recipe.training.ema,
+      pool: engine.pool)
     gradientGroups = GradientGroups(prepared.table)
     collapse = CollapseDetector(prepared.circumstances(gradientGroups))
     trainingStep = try DistributedStep(
-      group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
+      group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange,
+      adversary: prepared.recipe.training.adversarial.map {
+        AdversarialSettings(
+          epsilon: $0, hasDropout: prepared.recipe.training.adversarialDropout)
+      })
   }
 
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
@@ -141,9 +147,9 @@ package final class TrainingRun {
   ) throws -> StepOutcome {
     let head = prepared.definition.head
     let leaves = prepared.leaves(of: prepared.inputs(ofRows: rows, step: step))
-    // Masks and labels are drawn, so a step may have nothing to learn: its loss is 0, not 0 / 0.
-    let denominator = Double(
-      max(1, leaves.reduce(0) { $1.reduce($0) { $0 + head.terms(of: $1) } }))
+    let terms = leaves.reduce(0.0) { $1.reduce($0) { $0 + head.terms(of: $1) } }
+    // A step of tokens without labels has nothing to learn: its loss is 0, not 0 / 0.
+    let denominator = terms > 0 ? terms : 1
     let rate = prepared.schedule.rate(at: step)
     do {
       let result = try trainingStep.run(
@@ -227,25 +233,27 @@ package final class TrainingRun {
 
   private func evaluate(step: Int, epoch: Int, _ progress: Progress) throws {
     guard let dev = prepared.dev else { return }
-    let evaluation = try score(dev, "dev", step: step, epoch: epoch, progress)
+    let weights = try evaluated(step: step)
+    let evaluation = try score(
+      dev, "dev", step: step, epoch: epoch, progress, parameters: weights)
     let metric = prepared.recipe.evaluation.metric
     guard let value = evaluation[metric], value.isFinite else {
-      if best == nil { try saveBest() }
+      if best == nil { try saveBest(weights) }
       return
     }
     if let best, !Evaluation.isBetter(value, than: best.value, metric: metric) { return }
     best = RunState.Best(metric: metric, value: value, step: step)
-    try saveBest()
+    try saveBest(weights)
   }
 
   @discardableResult
   func score(
     _ set: ExampleSet, _ split: String, step: Int, epoch: Int, _ progress: Progress,
-    parameters: Arena? = nil
+    parameters: Arena
   ) throws -> Evaluation {
     let begun = clock.now
     let outputs = try group.outputs(
-      of: set.sequences, engine: engine, parameters: parameters ?? self.parameters)
+      of: set.sequences, engine: engine, parameters: parameters)
     let evaluation = Evaluation(
       outputs: outputs, examples: set, definition: prepared.definition)
     let fields = evaluation.metrics.map { ($0.name, MetricsLog.Value.number($0.value)) }
@@ -270,7 +278,10 @@ package final class TrainingRun {
       progress.message("this run is complete: \(step) steps were trained before")
     } else {
       // Without rows to choose by, the last model is the best.
-      if best == nil { try saveBest() }
+      if best == nil {
+        let weights = try evaluated(step: step)
+        try saveBest(weights)
+      }
       try testBest(step: step, progress)
       digest = try checkpoint(step: step)
     }

@@ -32,6 +32,21 @@ package struct ExampleSet: Sendable {
     self.decoder = decoder
   }
 
+  /// The examples that have something to learn, the first `limit` of them.
+  package func learnable(limit: Int?) throws -> ExampleSet {
+    let known = sequences.filter { !$0.target.isEmpty }
+    guard !known.isEmpty else {
+      throw DataErrors(
+        DataProblem(
+          file: file, rule: "none of the \(rows.count) rows has anything to learn",
+          remedy: notes.first ?? "look at the rows"))
+    }
+    let kept = Array(known.prefix(limit ?? known.count))
+    return ExampleSet(
+      file: file, sequences: kept, truncation: truncation, fingerprint: fingerprint, notes: notes,
+      decoder: decoder)
+  }
+
   /// Tokens of all rows.
   package var tokenCount: Int { sequences.reduce(0) { $0 + $1.tokenCount } }
 }
@@ -42,6 +57,9 @@ package protocol ExampleDecoder: Sendable {
   /// among them.
   func metrics(_ outputs: [HeadOutput]) -> [String: Double]
 
+  /// What `example` is at step `step`: for some tasks a draw by (seed, step, example).
+  func input(_ example: SequenceInput, step: Int, seed: UInt64) -> SequenceInput
+
   /// What a person should know of the predictions beside their metrics, such as that they are all the same.
   func warning(_ outputs: [HeadOutput]) -> String?
 
@@ -50,6 +68,10 @@ package protocol ExampleDecoder: Sendable {
 }
 
 extension ExampleDecoder {
+  package func input(_ example: SequenceInput, step: Int, seed: UInt64) -> SequenceInput {
+    example
+  }
+
   package func warning(_ outputs: [HeadOutput]) -> String? { nil }
 }
 

@@ -38,6 +38,12 @@ package struct ParameterInitialization: Sendable {
         values.update(repeating: 0)
       } else if parameter.name.contains("LayerNorm") {
         values.update(repeating: 1)
+      } else if parameter.name.hasPrefix("condition.") {
+        // A conditional norm begins as a plain one (bert4keras).
+        values.update(repeating: 0)
+      } else if parameter.name == "crf.transitions" {
+        // No transition is preferred before rows have been seen.
+        values.update(repeating: 0)
       } else {
         draw(values, distribution(parameter), purpose: purpose, tensor: number)
       }

@@ -12,7 +12,8 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var version = currentVersion
   package var task: Recipe.Task
   package var classification: Recipe.Classification
-  /// In the order of the outputs, of two the second being the positive one; empty for regression.
+  /// In the order of the outputs, of two the second being the positive one; for tagging the tags, for relations the predicates;
+  /// empty where outputs have no names.
   package var labels: [String]
   package var head: Head
   package var dialect: Dialect
@@ -25,10 +26,19 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var format: RowFormat?
   package var header: HeaderPolicy
   package var columns: Recipe.Columns
+  // The task's own section; the others are absent.
+  package var pair: Recipe.Pair?
+  package var tagging: Recipe.Tagging?
+  package var relation: Recipe.Relation?
+  package var eventSubject: Recipe.EventSubject?
+  package var reading: Recipe.Reading?
+  package var masking: Recipe.Masking?
+  /// Characters that an event's subject may contain beside letters, digits and ideographs: those of the training rows' entities.
+  package var entityCharacters: String?
 
-  /// The definition that `recipe` and the labels of its rows make.
+  /// The definition that `recipe` and the labels of its rows make, for a model of `configuration`.
   package init(
-    _ recipe: Recipe, labels: [String], lowercase: Bool, hiddenDropout: Float
+    _ recipe: Recipe, labels: [String], lowercase: Bool, configuration: BertConfiguration
   ) {
     task = recipe.task
     classification = recipe.classification
@@ -42,14 +52,53 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
     format = recipe.data.format
     header = recipe.data.header
     columns = recipe.data.columns
-    head = Head(
-      outputs: Self.outputs(recipe, labels: labels), loss: Self.loss(recipe),
-      usesPooler: recipe.head.usesPooler,
-      dropout: recipe.head.dropout.map(Float.init) ?? hiddenDropout)
+    switch recipe.task {
+    case .classification: break
+    case .pair, .regression: if recipe.data.columns.text2 != nil { pair = recipe.pair }
+    case .tagging: tagging = recipe.tagging
+    case .relation: relation = recipe.relation
+    case .eventSubject: eventSubject = recipe.eventSubject
+    case .reading: reading = recipe.reading
+    case .maskedLM: masking = recipe.masking
+    }
+    head = Self.head(recipe, labels: labels, configuration)
+    head.regularization.labelSmoothing = Float(recipe.training.labelSmoothing)
+    head.regularization.rDrop = recipe.training.rDrop.map(Float.init)
   }
 
-  private static func outputs(_ recipe: Recipe, labels: [String]) -> Int {
-    recipe.task == .regression || recipe.classification.kind == .binarySigmoid ? 1 : labels.count
+  private static func head(
+    _ recipe: Recipe, labels: [String], _ configuration: BertConfiguration
+  ) -> Head {
+    let dropout = recipe.head.dropout.map(Float.init) ?? configuration.hiddenDropout
+    switch recipe.task {
+    case .classification, .pair, .regression:
+      let isSiamese = recipe.pair.mode == .siamese
+      return Head(
+        isSiamese ? .siamese(recipe.pair.comparison) : .sentence,
+        outputs: recipe.task == .regression || recipe.classification.kind == .binarySigmoid
+          ? 1 : labels.count, loss: loss(recipe),
+        usesPooler: !isSiamese && recipe.head.usesPooler, dropout: isSiamese ? 0 : dropout)
+    case .tagging:
+      let kind: Head.Kind =
+        recipe.tagging.head == .softmax
+        ? .tokens : .chain(multiplier: Float(recipe.tagging.storedMultiplier))
+      return Head(kind, outputs: labels.count, loss: .softmax, dropout: dropout)
+    case .relation:
+      let r = recipe.relation
+      let thresholds = Head.Thresholds(
+        start: Float(r.startThreshold), end: Float(r.endThreshold))
+      return Head(
+        .relation(
+          Head.Relation(
+            conditioning: r.conditioning, subject: thresholds, object: thresholds)),
+        outputs: labels.count,
+        loss: recipe.classification.isClipped ? .sigmoidClipped : .sigmoid, dropout: 0)
+    case .eventSubject: return Head(.subjectPointer, outputs: 2, loss: .softmax, dropout: dropout)
+    case .reading: return Head(.span, outputs: 2, loss: .softmax, dropout: dropout)
+    case .maskedLM:
+      return Head(
+        .maskedLanguageModel, outputs: configuration.vocabularySize, loss: .softmax, dropout: 0)
+    }
   }
 
   private static func loss(_ recipe: Recipe) -> Head.Loss {
@@ -58,6 +107,15 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
     case .softmax: return .softmax
     case .binarySigmoid, .multiLabel:
       return recipe.classification.isClipped ? .sigmoidClipped : .sigmoid
+    }
+  }
+
+  /// Whether outputs are named by `labels` one by one.
+  private var namesOutputs: Bool {
+    switch task {
+    case .classification, .pair: classification.kind != .binarySigmoid
+    case .tagging, .relation: true
+    case .regression, .eventSubject, .reading, .maskedLM: false
     }
   }
 }
@@ -86,8 +144,7 @@ extension TaskDefinition {
         url.path, "its version is \(version), this program knows \(Self.currentVersion)")
     }
     guard Truncation(rawValue: truncation) != nil, head.outputs > 0,
-      task == .regression || classification.kind == .binarySigmoid
-        ? head.outputs == 1 : head.outputs == labels.count
+      !namesOutputs || head.outputs == labels.count
     else {
       throw RunError.damaged(url.path, "its head and its \(labels.count) labels do not fit")
     }

@@ -12,7 +12,7 @@ private func evaluation(
   let task = try MadeUpTask(train: 2, dev: 1, test: 1)
   let definition = TaskDefinition(
     try Recipe(contentsOf: task.recipe, overrides: overrides), labels: labels, lowercase: true,
-    hiddenDropout: 0)
+    configuration: tinyConfiguration(dropout: 0))
   let sequences = targets.map {
     SequenceInput(ids: [1], segments: [0], exampleID: 0, target: $0)
   }

@@ -249,7 +249,7 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       """
     #expect(
       try problems(yaml) == [
-        "recipe.yaml:1:7: `task` must be one of classification, pair, regression; found \"clasification\". Did you mean classification?",
+        "recipe.yaml:1:7: `task` must be one of classification, pair, regression, tagging, relation, event-subject, reading, masked-lm; found \"clasification\". Did you mean classification?",
         "recipe.yaml:4:3: unknown key `model.dialekt`. Did you mean `model.dialect`?",
         "recipe.yaml:6:10: `data.train`: FOLDER/missing.tsv does not exist. Correct the path.",
         "recipe.yaml:7:14: `data.maxLength` must be a whole number of at least 3; found \"long\".",
@@ -260,7 +260,7 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
   @Test func `what cannot be left out is named`() throws {
     #expect(
       try problems("") == [
-        "recipe.yaml:1:1: `task` is missing: classification, pair or regression.",
+        "recipe.yaml:1:1: `task` is missing: one of classification, pair, regression, tagging, relation, event-subject, reading, masked-lm.",
         "recipe.yaml:1:1: `model.path` is missing: the folder of a model.",
         "recipe.yaml:1:1: `data.train` is missing: the file of training rows.",
       ])

@@ -128,7 +128,7 @@ import Trainer
     let task = try MadeUpTask(train: 2, dev: 1, test: 1)
     let definition = TaskDefinition(
       try Recipe(contentsOf: task.recipe), labels: ["neg", "pos"], lowercase: true,
-      hiddenDropout: 0)
+      configuration: tinyConfiguration(dropout: 0))
     let decoder = LabelDecoder(definition: definition, targets: [[0], [1], [1]])
     func warning(_ outputs: [[Float]]) -> String? {
       decoder.warning(outputs.map { HeadOutput(values: $0, loss: nil) })

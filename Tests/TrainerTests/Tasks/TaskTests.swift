@@ -23,7 +23,8 @@ private struct Reader {
 private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
   let vocabulary = try Vocabulary(contentsOf: Fixtures.url("tiny_hf/vocab.txt"))
   let recipe = try recipe(overrides)
-  let definition = TaskDefinition(recipe, labels: labels, lowercase: true, hiddenDropout: 0.1)
+  let definition = TaskDefinition(
+    recipe, labels: labels, lowercase: true, configuration: tinyConfiguration(dropout: 0.1))
   return Reader(
     recipe: recipe,
     context: TaskContext(
@@ -102,7 +103,8 @@ private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
     defer { withExtendedLifetime(folder) {} }
     let file = folder.url.appending(path: TaskDefinition.fileName)
     let definition = TaskDefinition(
-      try recipe(), labels: ["neg", "pos"], lowercase: true, hiddenDropout: 0.25)
+      try recipe(), labels: ["neg", "pos"], lowercase: true,
+      configuration: tinyConfiguration(dropout: 0.25))
     #expect(definition.head.dropout == 0.25)
     try definition.encoded().write(to: file)
     #expect(try TaskDefinition(folder: folder.url) == definition)
@@ -116,7 +118,8 @@ private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
 
   @Test func `outputs become labels and probabilities that sum to one`() throws {
     var definition = TaskDefinition(
-      try recipe(), labels: ["a", "b", "c"], lowercase: true, hiddenDropout: 0)
+      try recipe(), labels: ["a", "b", "c"], lowercase: true,
+      configuration: tinyConfiguration(dropout: 0))
     guard case .label(1, let probabilities) = definition.prediction([0, 2, -1e4]) else {
       Issue.record("not label 1")
       return
@@ -130,7 +133,7 @@ private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
     }
     definition = TaskDefinition(
       try recipe(["classification.kind=binary-sigmoid", "classification.threshold=0.8"]),
-      labels: ["a", "b"], lowercase: true, hiddenDropout: 0)
+      labels: ["a", "b"], lowercase: true, configuration: tinyConfiguration(dropout: 0))
     guard case .label(0, let two) = definition.prediction([1]) else {
       Issue.record("0.73 is below the threshold")
       return

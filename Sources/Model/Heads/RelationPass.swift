@@ -1,0 +1,199 @@
+/// The head that finds subjects, and for one of them the objects with their predicates.
+///
+/// Subjects: start and end of each token, two sigmoids. Objects: start and end of each token for each of `C` predicates, read from tokens
+/// that know the subject: its two vectors' mean is added to every token (the recipe of 2019), or they condition a
+/// layer norm (bert4keras, of the layer's output).
+struct RelationPass: HeadPass {
+  private let setting: HeadSetting
+  private let relation: Head.Relation
+  private let predicates: Int
+  private let subject: HeadDense, object: HeadDense
+  private let condition: SubjectCondition
+  /// The tokens that know the subject `[T, H]`, and their gradient.
+  private let conditioned: UnsafeMutablePointer<Float>
+  private let dConditioned: UnsafeMutablePointer<Float>?
+
+  init(_ setting: HeadSetting, _ relation: Head.Relation, plan: inout Workspace.Plan) {
+    self.setting = setting
+    self.relation = relation
+    predicates = setting.head.outputs
+    subject = HeadDense(setting, "subject", outputs: 2, hasDropout: false, plan: &plan)
+    object = HeadDense(
+      setting, "object", outputs: 2 * setting.head.outputs, hasDropout: false, plan: &plan)
+    condition = SubjectCondition(setting, relation.conditioning, plan: &plan)
+    conditioned = plan.take(setting.rows * setting.hidden)
+    dConditioned = setting.trains ? plan.take(setting.rows * setting.hidden) : nil
+  }
+
+  /// What is learnt of one example.
+  private struct Target {
+    /// The tokens of the subject that the objects belong to: the first, and the last.
+    var first: Int, last: Int
+    var subjects: [(start: Int, end: Int)]
+    var objects: [(start: Int, end: Int, predicate: Int)]
+
+    /// Reads what `Head.relationTarget` wrote.
+    init(_ values: [Float]) {
+      var numbers = values.lazy.map { Int($0) }.makeIterator()
+      func next() -> Int {
+        guard let number = numbers.next() else { preconditionFailure("a target that is cut off") }
+        return number
+      }
+      first = next()
+      last = next()
+      subjects = (0..<next()).map { _ in (next(), next()) }
+      objects = (0..<next()).map { _ in (next(), next(), next()) }
+    }
+  }
+
+  func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>) {
+    let tokens = encoder.tokens, batch = encoder.batch
+    encoder.forEachTile(of: tokens) { range, mask in
+      subject.forward(encoder, tokens, range, x: rows, mask: mask)
+    }
+    let targets = (0..<batch.exampleCount).map { batch.target($0) }
+    // Without a target there is no subject yet: `values` finds them.
+    guard setting.trains || targets.contains(where: { !$0.isEmpty }) else { return }
+    encoder.pool.run(batch.exampleCount) { example, _ in
+      guard !targets[example].isEmpty else { return }
+      let target = Target(targets[example])
+      condition.forward(
+        example, rows, batch.offsets[example]..<batch.offsets[example + 1],
+        subject: (target.first, target.last), into: conditioned)
+    }
+    encoder.forEachTile(of: tokens) { range, mask in
+      object.forward(encoder, tokens, range, x: conditioned, mask: mask)
+    }
+  }
+
+  func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
+    let first = batch.offsets[example], count = batch.offsets[example + 1] - first
+    let target = Target(batch.target(example)), c = predicates
+    var truth = [Float](repeating: 0, count: count * 2)
+    for span in target.subjects {
+      truth[span.start * 2] = 1
+      truth[span.end * 2 + 1] = 1
+    }
+    let subjects = loss(subject, first, count, truth)
+    truth = [Float](repeating: 0, count: count * 2 * c)
+    for span in target.objects {
+      truth[span.start * 2 * c + span.predicate] = 1
+      truth[span.end * 2 * c + c + span.predicate] = 1
+    }
+    return subjects + loss(object, first, count, truth)
+  }
+
+  private func loss(
+    _ dense: HeadDense, _ first: Int, _ count: Int, _ truth: [Float]
+  ) -> Double {
+    let width = dense.outputs
+    var head = setting.head
+    head.outputs = width
+    return truth.withUnsafeBufferPointer { truth in
+      var loss = 0.0
+      for token in 0..<count {
+        let place = (first + token) * width
+        loss += HeadLoss.compute(
+          dense.values + place, target: truth.baseAddress.unsafelyUnwrapped + token * width,
+          head: head, gradient: dense.gradient.map { $0 + place })
+      }
+      return loss
+    }
+  }
+
+  func backward(
+    _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into d: UnsafeMutablePointer<Float>
+  ) {
+    guard let dConditioned else { preconditionFailure("this head was planned without backward") }
+    let tokens = encoder.tokens, batch = encoder.batch
+    encoder.forEachTile(of: tokens) { range, mask in
+      subject.backward(encoder, tokens, range, into: d, mask: mask)
+      object.backward(encoder, tokens, range, into: dConditioned, mask: mask)
+    }
+    encoder.pool.run(batch.exampleCount) { example, _ in
+      let target = Target(batch.target(example))
+      condition.backward(
+        example, batch.offsets[example]..<batch.offsets[example + 1],
+        subject: (target.first, target.last), dConditioned, into: d)
+    }
+  }
+
+  func weightGradients(
+    _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget
+  ) {
+    let starts = encoder.tokens.leafStarts
+    encoder.compute(
+      [
+        subject.weightGradient(x: rows, leafStarts: starts, into: target),
+        object.weightGradient(x: conditioned, leafStarts: starts, into: target),
+      ] + condition.weightGradients(leafStarts: encoder.batch.exampleStarts, into: target))
+  }
+
+  // MARK: Decoding
+
+  /// The triples that are found: start and end of the subject, of the object (tokens, ends included), predicate, and the smallest of
+  /// the four probabilities; one after the other.
+  func values(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
+  ) -> [Float] {
+    let range = batch.offsets[example]..<batch.offsets[example + 1], h = setting.hidden
+    let count = range.count, c = predicates
+    var found: [Float] = []
+    let copy = UnsafeMutablePointer<Float>.allocate(capacity: count * (h + 2 * c))
+    defer { copy.deallocate() }
+    let scores = copy + count * h
+    for span in spans(subject.values + range.lowerBound * 2, count, 1, relation.subjectThresholds) {
+      condition.compute(rows, range, subject: (span.start, span.end), into: copy)
+      RowProduct.forward(
+        count, 2 * c, h, copy, h, setting.parameters + object.weight, scores, 2 * c)
+      if let bias = object.bias {
+        for row in 0..<count {
+          for i in 0..<2 * c { scores[row * 2 * c + i] += setting.parameters[bias + i] }
+        }
+      }
+      for object in spans(scores, count, c, relation.objectThresholds) {
+        found += [
+          Float(span.start), Float(span.end), Float(object.start), Float(object.end),
+          Float(object.class), min(span.score, object.score),
+        ]
+      }
+    }
+    return found
+  }
+
+  /// Each start above its threshold with the first end from there on that is above the other and of the same class.
+  ///
+  /// `logits [S, 2C]`, starts first. [CLS] and [SEP] are no part of a span.
+  private func spans(
+    _ logits: UnsafePointer<Float>, _ count: Int, _ classes: Int, _ thresholds: Head.Thresholds
+  ) -> [(start: Int, end: Int, class: Int, score: Float)] {
+    func probability(_ token: Int, _ output: Int) -> Float {
+      VectorMath.sigmoid(Lanes(repeating: logits[token * 2 * classes + output]))[0]
+    }
+    var spans: [(Int, Int, Int, Float)] = []
+    for start in 1..<max(count - 1, 1) {
+      for label in 0..<classes {
+        let score = probability(start, label)
+        guard score > thresholds.start else { continue }
+        let end = (start..<count - 1).first {
+          probability($0, classes + label) > thresholds.end
+        }
+        guard let end else { continue }
+        spans.append((start, end, label, min(score, probability(end, classes + label))))
+      }
+    }
+    return spans
+  }
+}
+
+extension Head {
+  /// A relation target: the tokens of the conditioning subject (first, last), the subjects, its objects with their predicates;
+  /// tokens of the whole sequence, ends included.
+  package static func relationTarget(
+    first: Int, last: Int, subjects: [(start: Int, end: Int)],
+    objects: [(start: Int, end: Int, predicate: Int)]
+  ) -> [Float] {
+    ([first, last, subjects.count] + subjects.flatMap { [$0.start, $0.end] }
+      + [objects.count] + objects.flatMap { [$0.start, $0.end, $0.predicate] }).map { Float($0) }
+  }
+}

@@ -1,0 +1,182 @@
+import Foundation
+
+/// Questions on texts with their answers: SQuAD 1.1, SQuAD 2.0 and CMRC.
+///
+/// `{"data": [{"paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}`; offsets count
+/// Unicode scalars. A question with `is_impossible` or without answers has none.
+package struct ReadingFile: Sendable {
+  package struct Answer: Sendable, Equatable {
+    package var text: String
+    /// Its first scalar in the context.
+    package var start: Int
+
+    package init(text: String, start: Int) {
+      self.text = text
+      self.start = start
+    }
+  }
+
+  package struct Question: Sendable, Equatable {
+    package let id: String
+    package let question: String
+    /// The number of its context in `contexts`.
+    package let context: Int
+    /// Those that stand where they say; several annotators may have given several.
+    package let answers: [Answer]
+    /// Whether the text has no answer.
+    package let isImpossible: Bool
+
+    package init(
+      id: String, question: String, context: Int, answers: [Answer], isImpossible: Bool
+    ) {
+      self.id = id
+      self.question = question
+      self.context = context
+      self.answers = answers
+      self.isImpossible = isImpossible
+    }
+  }
+
+  package let file: String
+  package let contexts: [String]
+  package let questions: [Question]
+  /// Answers whose text does not stand at their offset, in words, all of them.
+  package let misplaced: [String]
+
+  package init(file: String, contexts: [String], questions: [Question], misplaced: [String] = []) {
+    self.file = file
+    self.contexts = contexts
+    self.questions = questions
+    self.misplaced = misplaced
+  }
+
+  private struct Document: Decodable { let data: [Article] }
+  private struct Article: Decodable { let paragraphs: [Paragraph] }
+  private struct Paragraph: Decodable { let context: String, qas: [Entry] }
+  private struct Entry: Decodable {
+    let id: Identifier, question: String, answers: Answers?, is_impossible: Bool?
+  }
+  /// A text or a number.
+  private struct Identifier: Decodable {
+    let text: String
+    init(from decoder: any Decoder) throws {
+      let value = try decoder.singleValueContainer()
+      if let number = try? value.decode(Int.self) {
+        text = "\(number)"
+      } else {
+        text = try value.decode(String.self)
+      }
+    }
+  }
+  /// A list of answers, or one (some versions of CMRC).
+  private struct Answers: Decodable {
+    let list: [Raw]
+    struct Raw: Decodable { let text: String, answer_start: Int }
+    init(from decoder: any Decoder) throws {
+      let value = try decoder.singleValueContainer()
+      if let one = try? value.decode(Raw.self) {
+        list = [one]
+      } else {
+        list = try value.decode([Raw].self)
+      }
+    }
+  }
+
+  private static let expected =
+    "give SQuAD's form: {\"data\": [{\"paragraphs\": [{\"context\", \"qas\": [{\"id\", \"question\", \"answers\"}]}]}]}"
+
+  /// Reads the file at `url`; without `withAnswers` answers are passed over.
+  ///
+  /// Throws where the file is not of that form, an id occurs twice, or a question is empty. Misplaced answers are collected in
+  /// `misplaced` and left out.
+  package static func read(_ url: URL, withAnswers: Bool) throws(DataErrors) -> ReadingFile {
+    let (data, start, source) = try RowFile.contents(of: url, rowLimit: .max)
+    let document: Document
+    do {
+      document = try JSONDecoder().decode(
+        Document.self, from: data[data.startIndex + start..<data.endIndex])
+    } catch {
+      throw DataErrors(
+        DataProblem(file: source.file, rule: JSONObjects.sentence(error), remedy: expected))
+    }
+    var builder = Builder(file: source.file, withAnswers: withAnswers)
+    for paragraph in document.data.flatMap(\.paragraphs) {
+      let context = builder.add(paragraph.context)
+      for entry in paragraph.qas {
+        builder.add(
+          id: entry.id.text, question: entry.question,
+          answers: (entry.answers?.list ?? []).map {
+            Answer(text: $0.text, start: $0.answer_start)
+          },
+          isImpossible: entry.is_impossible ?? false, context)
+      }
+    }
+    try builder.problems.check()
+    guard !builder.questions.isEmpty else {
+      throw DataErrors(
+        DataProblem(file: source.file, rule: "there is no question in it", remedy: expected))
+    }
+    return ReadingFile(
+      file: source.file, contexts: builder.contexts, questions: builder.questions,
+      misplaced: builder.misplaced)
+  }
+
+  private struct Builder {
+    let file: String
+    let withAnswers: Bool
+    var contexts: [String] = []
+    var questions: [Question] = []
+    var misplaced: [String] = []
+    var problems = DataProblemCollector()
+    private var scalars: [Unicode.Scalar] = []
+    private var ids: Set<String> = []
+
+    init(file: String, withAnswers: Bool) {
+      self.file = file
+      self.withAnswers = withAnswers
+    }
+
+    mutating func add(_ context: String) -> Int {
+      contexts.append(context)
+      scalars = Array(context.unicodeScalars)
+      return contexts.count - 1
+    }
+
+    mutating func add(
+      id: String, question: String, answers: [Answer], isImpossible: Bool, _ context: Int
+    ) {
+      if !ids.insert(id).inserted {
+        problems.add(
+          DataProblem(
+            file: file, column: "id", value: id, rule: "is the id of two questions",
+            remedy: "give each question its own"))
+      }
+      if question.isEmpty {
+        problems.add(
+          DataProblem(
+            file: file, column: "question", rule: "the question \(id) is empty",
+            remedy: "write it, or remove the entry"))
+      }
+      var placed: [Answer] = []
+      if withAnswers, !isImpossible {
+        for answer in answers where !answer.text.isEmpty {
+          let text = Array(answer.text.unicodeScalars)
+          let end = answer.start.addingReportingOverflow(text.count)
+          if answer.start >= 0, !end.overflow, end.partialValue <= scalars.count,
+            scalars[answer.start..<end.partialValue].elementsEqual(text)
+          {
+            placed.append(answer)
+          } else {
+            misplaced.append(
+              "question \(id): the answer \(DataProblem.quoted(answer.text)) does not stand at scalar \(answer.start) of its context"
+            )
+          }
+        }
+      }
+      questions.append(
+        Question(
+          id: id, question: question, context: context, answers: placed,
+          isImpossible: isImpossible || answers.allSatisfy { $0.text.isEmpty }))
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import Foundation
+
+/// Texts with their (subject, predicate, object) triples, as DuIE and the recipes of 2019 write them.
+///
+/// JSON Lines or one JSON array of `{"text": …, "spo_list": […]}`, where a triple is a list of three texts or an object with `subject`,
+/// `predicate` and `object`; other keys are passed over. Without triples `text` alone is needed.
+package struct RelationFile: Sendable {
+  package struct Triple: Sendable, Hashable, Decodable {
+    package var subject: String
+    package var predicate: String
+    package var object: String
+
+    package init(_ subject: String, _ predicate: String, _ object: String) {
+      self.subject = subject
+      self.predicate = predicate
+      self.object = object
+    }
+
+    private enum Key: String, CodingKey { case subject, predicate, object }
+
+    package init(from decoder: any Decoder) throws {
+      if var list = try? decoder.unkeyedContainer() {
+        guard list.count == 3 else {
+          throw DecodingError.dataCorrupted(
+            .init(
+              codingPath: decoder.codingPath,
+              debugDescription: "a triple has three texts, this one has \(list.count ?? 0)"))
+        }
+        subject = try list.decode(String.self)
+        predicate = try list.decode(String.self)
+        object = try list.decode(String.self)
+        return
+      }
+      let keys = try decoder.container(keyedBy: Key.self)
+      subject = try keys.decode(String.self, forKey: .subject)
+      predicate = try keys.decode(String.self, forKey: .predicate)
+      object = try keys.decode(String.self, forKey: .object)
+    }
+  }
+
+  package struct Row: Sendable, Equatable {
+    /// Its line, or its number in the array.
+    package let line: Int
+    package let text: String
+    package let triples: [Triple]
+
+    package init(line: Int, text: String, triples: [Triple]) {
+      self.line = line
+      self.text = text
+      self.triples = triples
+    }
+  }
+
+  package let file: String
+  package let rows: [Row]
+
+  package init(file: String, rows: [Row]) {
+    self.file = file
+    self.rows = rows
+  }
+
+  private struct Labelled: Decodable { let text: String, spo_list: [Triple] }
+  private struct Bare: Decodable { let text: String }
+
+  private static let expected =
+    "write {\"text\": \"…\", \"spo_list\": [[\"subject\", \"predicate\", \"object\"], …]}, one a line"
+
+  /// Reads the file at `url`.
+  ///
+  /// Throws all its problems together.
+  package static func read(_ url: URL, withTriples: Bool) throws(DataErrors) -> RelationFile {
+    guard withTriples else {
+      let (file, items) = try JSONObjects.read(url, as: Bare.self, expected: expected)
+      return RelationFile(
+        file: file, rows: items.map { Row(line: $0.line, text: $0.value.text, triples: []) })
+    }
+    let (file, items) = try JSONObjects.read(url, as: Labelled.self, expected: expected)
+    return RelationFile(
+      file: file,
+      rows: items.map { Row(line: $0.line, text: $0.value.text, triples: $0.value.spo_list) })
+  }
+}

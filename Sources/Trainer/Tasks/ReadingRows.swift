@@ -1,0 +1,99 @@
+import Foundation
+import Model
+import Text
+
+/// Questions on texts.
+package struct ReadingRows: TaskRows {
+  private let reading: ReadingFile
+
+  package var file: String { reading.file }
+  package var count: Int { reading.questions.count }
+
+  package init(_ reading: ReadingFile) { self.reading = reading }
+
+  package func labels(_ recipe: Recipe) throws -> [String] { [] }
+
+  package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
+    let definition = context.definition, tokenizer = context.tokenizer
+    guard let section = definition.reading else {
+      preconditionFailure("reading without its section")
+    }
+    let contexts = tokenizer.tokenize(reading.contexts, threads: context.threads)
+    let questions = tokenizer.tokenize(reading.questions.map(\.question), threads: context.threads)
+    var problems = DataProblemCollector()
+    var report = TruncationReport()
+    var fingerprint = RowFingerprint()
+    var sequences: [SequenceInput] = [], rows: [Range<Int>] = []
+    var windows: [ReadingDecoder.Window] = []
+    for (question, tokens) in zip(reading.questions, questions) {
+      let text = contexts[question.context]
+      let first = sequences.count
+      do {
+        let inputs = try tokenizer.windows(
+          tokens.prefix(section.maxQuestion), text, limit: definition.maxLength,
+          overlap: section.stride)
+        report.add(
+          tokens: tokens.count + text.count, cut: max(0, tokens.count - section.maxQuestion))
+        let ranges = inputs.map { $0.windowStart..<$0.windowStart + $0.second.count }
+        let best = Tokenizer.bestWindows(of: text.count, in: ranges)
+        for (number, input) in inputs.enumerated() {
+          windows.append(
+            ReadingDecoder.Window(
+              tokens: input.second, start: input.windowStart, spans: text.spans,
+              isBest: ranges[number].map { best[$0] == number }))
+          sequences.append(
+            SequenceInput(
+              ids: input.ids, segments: input.segments, exampleID: UInt64(sequences.count),
+              target: withLabel ? target(question, input, text.spans) : []))
+        }
+      } catch let error as TruncationError {
+        problems.add(
+          DataProblem(
+            file: file, column: "question", value: question.id, rule: error.description,
+            remedy: "raise data.maxLength, or lower reading.maxQuestion or reading.stride"))
+      }
+      rows.append(first..<sequences.count)
+      fingerprint.add(question.question)
+      fingerprint.add(reading.contexts[question.context])
+      question.answers.forEach { fingerprint.add("\($0.start) \($0.text)") }
+    }
+    try problems.check()
+    var notes: [String] = []
+    if !reading.misplaced.isEmpty {
+      notes.append(
+        "\(file): \(reading.misplaced.count) answers do not stand where they say and are left out; the first: \(reading.misplaced[0])"
+      )
+    }
+    return ExampleSet(
+      file: file, sequences: sequences, rows: rows, truncation: report,
+      fingerprint: fingerprint.text, notes: notes,
+      decoder: ReadingDecoder(section, reading, rows: rows, windows: windows))
+  }
+
+  /// Start and end of the first answer; [CLS], which says "none", where the window does not hold it; empty where there should be
+  /// one and none is known.
+  private func target(
+    _ question: ReadingFile.Question, _ input: AssembledInput, _ spans: [Range<Int>]
+  ) -> [Float] {
+    if question.isImpossible { return [0, 0] }
+    guard let answer = question.answers.first else { return [] }
+    let range = answer.start..<answer.start + answer.text.unicodeScalars.count
+    guard let first = spans.firstIndex(where: { $0.contains(range.lowerBound) }),
+      let last = spans.lastIndex(where: { $0.contains(range.upperBound - 1) })
+    else { return [] }
+    let window = input.windowStart..<input.windowStart + input.second.count
+    guard window.contains(first), window.contains(last), first <= last else { return [0, 0] }
+    let shift = input.second.lowerBound - input.windowStart
+    return [Float(first + shift), Float(last + shift)]
+  }
+}
+
+extension TokenizedText {
+  /// The first `count` tokens.
+  func prefix(_ count: Int) -> TokenizedText {
+    guard count < self.count else { return self }
+    return TokenizedText(
+      ids: Array(ids.prefix(count)), spans: Array(spans.prefix(count)),
+      byteSpans: Array(byteSpans.prefix(count)), scalarCount: scalarCount)
+  }
+}

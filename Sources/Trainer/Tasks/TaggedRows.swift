@@ -1,0 +1,191 @@
+import Foundation
+import Model
+import Text
+
+/// Sentences of tokens with BIO tags.
+package struct TaggedRows: TaskRows {
+  private let bio: BIOFile
+  private let tagging: Recipe.Tagging
+
+  package var file: String { bio.file }
+  package var count: Int { bio.sentences.count }
+
+  package init(_ bio: BIOFile, _ tagging: Recipe.Tagging) {
+    self.bio = bio
+    self.tagging = tagging
+  }
+
+  init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
+    guard let tagging = layout.tagging else { preconditionFailure("tagging without its section") }
+    self.tagging = tagging
+    guard layout.isPlainText(url, withLabel: withLabel) else {
+      bio = try BIOFile.read(url, withTags: withLabel, continuation: tagging.continuation)
+      return
+    }
+    let texts = try layout.plainTexts(url)
+    bio = BIOFile(
+      file: url.relativePath,
+      sentences: texts.enumerated().map { number, text in
+        BIOFile.Sentence(
+          line: number + 1, tokens: Self.tokens(of: text, unit: tagging.unit), tags: [])
+      })
+  }
+
+  /// The tokens of a bare text: its characters, or its words and punctuation marks; white space is none.
+  package static func tokens(of text: String, unit: Recipe.Tagging.Unit) -> [String] {
+    var tokens: [String] = []
+    var word = ""
+    for scalar in text.unicodeScalars {
+      let isSpace = scalar.properties.isWhitespace
+      let isAlone = unit == .characters || Self.isPunctuation(scalar)
+      if isSpace || isAlone {
+        if !word.isEmpty { tokens.append(word) }
+        word = ""
+        if !isSpace { tokens.append(String(scalar)) }
+      } else {
+        word.unicodeScalars.append(scalar)
+      }
+    }
+    if !word.isEmpty { tokens.append(word) }
+    return tokens
+  }
+
+  private static func isPunctuation(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .connectorPunctuation, .dashPunctuation, .openPunctuation, .closePunctuation,
+      .initialPunctuation, .finalPunctuation, .otherPunctuation:
+      true
+    default: false
+    }
+  }
+
+  /// `O`, then `B-` and `I-` of each type in order.
+  package func labels(_ recipe: Recipe) throws -> [String] {
+    let found = Set(
+      bio.sentences.lazy.flatMap(\.tags).filter { $0 != "O" }.map { String($0.dropFirst(2)) })
+    let types = (tagging.types ?? found.sorted()).sorted()
+    if let missing = types.first(where: { !found.contains($0) }) {
+      throw DataErrors(
+        DataProblem(
+          file: file, value: missing, rule: "is a type of tagging.types, and no tag has it",
+          remedy: "the types are \(DataProblem.list(found.sorted()))"))
+    }
+    guard !types.isEmpty else {
+      throw DataErrors(
+        DataProblem(
+          file: file, rule: "every tag is O", remedy: "give sentences with entities"))
+    }
+    return ["O"] + types.flatMap { ["B-\($0)", "I-\($0)"] }
+  }
+
+  /// A sentence as it is read: which token each piece belongs to.
+  private struct Pieces {
+    var ids: [Int32] = []
+    var tokens: [Int] = []
+  }
+
+  package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
+    let numbers = Dictionary(
+      context.definition.labels.enumerated().map { ($1, $0) }
+    ) { first, _ in first }
+    var problems = DataProblemCollector()
+    if withLabel { check(numbers, &problems) }
+    try problems.check()
+    let words = bio.sentences.map(\.tokens)
+    let tokenized = context.tokenizer.tokenize(words.flatMap { $0 }, threads: context.threads)
+    var next = 0
+    var fingerprint = RowFingerprint()
+    var report = TruncationReport()
+    var sequences: [SequenceInput] = [], sentences: [TagDecoder.Sentence] = []
+    let room = context.definition.maxLength - 2
+    for (number, sentence) in bio.sentences.enumerated() {
+      var pieces = Pieces()
+      for token in sentence.tokens.indices {
+        for id in tokenized[next].ids {
+          pieces.ids.append(id)
+          pieces.tokens.append(token)
+        }
+        next += 1
+      }
+      report.add(tokens: pieces.ids.count, cut: max(0, pieces.ids.count - room))
+      let kept = min(pieces.ids.count, room)
+      let vocabulary = context.tokenizer.vocabulary
+      let ids =
+        [vocabulary.classification] + pieces.ids.prefix(kept) + [vocabulary.separator]
+      let tags = sentence.tags.map(known)
+      let decoded = TagDecoder.Sentence(
+        tokens: sentence.tokens, tags: withLabel ? tags : nil,
+        pieces: Array(pieces.tokens.prefix(kept)))
+      sequences.append(
+        SequenceInput(
+          ids: ids, segments: ids.map { _ in 0 }, exampleID: UInt64(number),
+          target: withLabel ? target(decoded, tags, numbers) : []))
+      sentences.append(decoded)
+      sentence.tokens.forEach { fingerprint.add($0) }
+      sentence.tags.forEach { fingerprint.add($0) }
+    }
+    return ExampleSet(
+      file: file, sequences: sequences, truncation: report, fingerprint: fingerprint.text,
+      notes: notes, decoder: TagDecoder(context.definition, tagging, sentences))
+  }
+
+  private var notes: [String] {
+    var notes: [String] = []
+    if bio.repaired > 0 {
+      notes.append(
+        "\(file): \(bio.repaired) tags I- that continue nothing are read as B- (tagging.continuation: repair)"
+      )
+    }
+    let single = bio.sentences.lazy.flatMap(\.tokens).prefix(2000).filter {
+      $0.unicodeScalars.count == 1
+    }.count
+    let seen = bio.sentences.lazy.flatMap(\.tokens).prefix(2000).count
+    if tagging.unit == .words, single * 10 > seen * 9 {
+      notes.append(
+        "\(file): nearly all tokens are single characters; with tagging.unit: characters a bare text is cut the same way for prediction"
+      )
+    }
+    return notes
+  }
+
+  /// Types that are not learnt are outside.
+  private func known(_ tag: String) -> String {
+    guard let types = tagging.types, tag != "O" else { return tag }
+    return types.contains(String(tag.dropFirst(2))) ? tag : "O"
+  }
+
+  private func check(_ numbers: [String: Int], _ problems: inout DataProblemCollector) {
+    for sentence in bio.sentences {
+      for (offset, tag) in sentence.tags.enumerated() where numbers[known(tag)] == nil {
+        problems.add(
+          DataProblem(
+            file: file, line: sentence.line + offset, value: tag,
+            rule: "is not a tag of this model",
+            remedy:
+              "use one of \(DataProblem.list(numbers.keys.sorted())), or leave other types out with tagging.types"
+          ))
+      }
+    }
+  }
+
+  /// A label for each token of the sequence; −1 for those that are not labelled.
+  private func target(
+    _ sentence: TagDecoder.Sentence, _ tags: [String], _ numbers: [String: Int]
+  ) -> [Float] {
+    func number(_ tag: String) -> Float { Float(numbers[tag] ?? 0) }
+    var target: [Float] = []
+    for (place, token) in sentence.pieces.enumerated() {
+      let isFirst = place == 0 || sentence.pieces[place - 1] != token
+      if isFirst {
+        target.append(number(tags[token]))
+      } else if tagging.pieces == .first {
+        target.append(-1)
+      } else {
+        let tag = tags[token]
+        target.append(number(tag == "O" ? tag : "I-" + tag.dropFirst(2)))
+      }
+    }
+    let outer: Float = tagging.pieces == .all ? 0 : -1
+    return [outer] + target + [outer]
+  }
+}
