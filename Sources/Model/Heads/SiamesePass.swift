@@ -9,6 +9,9 @@ struct SiamesePass: HeadPass {
   private let features: UnsafeMutablePointer<Float>, dFeatures: UnsafeMutablePointer<Float>?
 
   init(_ setting: HeadSetting, _ comparison: Head.Comparison, plan: inout Workspace.Plan) {
+    precondition(
+      setting.batch.sequencesPerExample == 2 || setting.batch.sequences.isEmpty,
+      "\(setting.batch.sequencesPerExample) sequences an example, where two are compared")
     head = setting.head
     self.comparison = comparison
     hidden = setting.hidden

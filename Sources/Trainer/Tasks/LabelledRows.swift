@@ -81,13 +81,20 @@ package struct LabelledRows: TaskRows {
       let target =
         withLabel ? targets.target((row.values.last ?? nil) ?? "", row.line, &problems) : []
       do {
-        let input = try tokenizer.assemble(
-          first[index], second.isEmpty ? nil : second[index], limit: definition.maxLength,
-          truncation: context.truncation)
-        report.add(input)
+        func input(_ first: TokenizedText, _ second: TokenizedText?) throws -> AssembledInput {
+          let input = try tokenizer.assemble(
+            first, second, limit: definition.maxLength, truncation: context.truncation)
+          report.add(input)
+          return input
+        }
+        let isSiamese = definition.pair?.mode == .siamese
+        let main = try input(first[index], isSiamese || second.isEmpty ? nil : second[index])
+        let other = try isSiamese ? input(second[index], nil) : nil
         sequences.append(
           SequenceInput(
-            ids: input.ids, segments: input.segments, exampleID: UInt64(index), target: target))
+            ids: main.ids, segments: main.segments,
+            second: other.map { SequenceInput.Second(ids: $0.ids, segments: $0.segments) },
+            exampleID: UInt64(index), target: target))
       } catch let error as TruncationError {
         problems.add(
           DataProblem(error, file: rows.file, line: row.line, column: definition.columns.text))

@@ -29,7 +29,10 @@ package struct TextRows: TaskRows {
       preconditionFailure("masking without its section")
     }
     let texts = rows.rows.map { context.cut($0.values[0]) }
-    let tokenized = tokenizer.tokenize(texts, threads: context.threads)
+    let tokenized =
+      withLabel
+      ? tokenizer.tokenize(texts, threads: context.threads)
+      : texts.map { Self.tokens(of: $0, tokenizer) }
     let masker = Masker(section, tokenizer.vocabulary)
     var report = TruncationReport()
     var fingerprint = RowFingerprint()
@@ -56,6 +59,31 @@ package struct TextRows: TaskRows {
       decoder: MaskedDecoder(
         masker: masker, whole: whole, targets: sequences.map(\.target),
         vocabulary: tokenizer.vocabulary))
+  }
+}
+
+extension TextRows {
+  /// The tokens of a text in which `[MASK]` stands for a hidden word, whatever the tokenizer makes of brackets.
+  fileprivate static func tokens(of text: String, _ tokenizer: Tokenizer) -> TokenizedText {
+    var whole = TokenizedText(ids: [], spans: [], byteSpans: [], scalarCount: 0)
+    func append(_ part: TokenizedText) {
+      whole.ids += part.ids
+      whole.spans += part.spans.map {
+        $0.lowerBound + whole.scalarCount..<$0.upperBound + whole.scalarCount
+      }
+      let bytes = whole.byteSpans.last?.upperBound ?? 0
+      whole.byteSpans += part.byteSpans.map { $0.lowerBound + bytes..<$0.upperBound + bytes }
+      whole.scalarCount += part.scalarCount
+    }
+    let mark = "[MASK]"
+    let hidden = TokenizedText(
+      ids: [tokenizer.vocabulary.mask], spans: [0..<mark.count], byteSpans: [0..<mark.count],
+      scalarCount: mark.count)
+    for (number, part) in text.components(separatedBy: mark).enumerated() {
+      if number > 0 { append(hidden) }
+      append(tokenizer.tokenize(part))
+    }
+    return whole
   }
 }
 
