@@ -29,6 +29,11 @@ package struct RowFile: Sendable {
     self.rows = rows
   }
 
+  /// The rows that are kept, by their number.
+  package func filtered(_ isKept: (Int) -> Bool) -> RowFile {
+    RowFile(file: file, rows: rows.enumerated().filter { isKept($0.offset) }.map(\.element))
+  }
+
   /// A row longer than this is nearly always a lost line break: 1 MiB.
   package static let defaultRowLimit = 1 << 20
 

@@ -86,7 +86,9 @@ struct JSONObjects {
   /// What a decoding error says, with the path to the place.
   static func sentence(_ error: any Error) -> String {
     func place(_ path: [any CodingKey]) -> String {
-      path.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+      // The element's own number is told by the caller.
+      path.drop { $0.intValue != nil }.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }
+        .joined(separator: ".")
     }
     switch error {
     case DecodingError.keyNotFound(let key, let context):

@@ -48,38 +48,20 @@ package final class SavedModel {
 
   deinit { engine.pool.stop() }
 
-  /// Scores the labelled rows of `url`.
-  package func evaluate(_ url: URL) throws -> (evaluation: Evaluation, examples: ExampleSet) {
-    let examples = try definition.examples(
-      url, tokenizer: tokenizer, threads: threads, withLabel: true)
-    let outputs = engine.outputs(of: examples.sequences, parameters: parameters)
-    return (
-      Evaluation(outputs: outputs, examples: examples, definition: definition), examples
-    )
+  /// Reads the rows of `url` as this model's inputs.
+  func examples(_ url: URL, withLabel: Bool) throws -> ExampleSet {
+    try definition.examples(url, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
   }
 
-  /// Predicts the rows of `input` into `output`, one JSON object a line, in the order of the rows.
-  ///
-  /// Rows are read as in training, by the file's ending, but need no label; in a `.txt` file each line
-  /// is a text, and a tab separates the second one. `output` appears when it is complete.
-  package func predict(_ input: URL, to output: URL) throws -> ExampleSet {
-    let examples = try definition.examples(
-      input, tokenizer: tokenizer, threads: threads, withLabel: false)
-    let writer = try DurableFile(output)
-    // Some thousand rows at a time: enough to batch by length, little to hold.
-    for start in stride(from: 0, to: examples.rows.count, by: 4096) {
-      let rows = start..<min(start + 4096, examples.rows.count)
-      let first = examples.rows[start].lowerBound
-      let part = examples.sequences[first..<examples.rows[rows.upperBound - 1].upperBound]
-      let outputs = engine.outputs(of: Array(part), parameters: parameters)
-      for row in rows {
-        let range = examples.rows[row]
-        let line = examples.decoder.prediction(
-          ofRow: row, from: outputs[range.lowerBound - first..<range.upperBound - first])
-        try writer.write([UInt8]((line + "\n").utf8))
-      }
-    }
-    try writer.commit()
-    return examples
+  func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
+    engine.outputs(of: sequences, parameters: parameters)
+  }
+
+  /// Whether both make the same inputs of a text.
+  func readsLike(_ other: SavedModel) -> Bool {
+    definition.tokenizer == other.definition.tokenizer
+      && definition.lowercase == other.definition.lowercase
+      && definition.maxLength == other.definition.maxLength
+      && tokenizer.vocabulary.tokens == other.tokenizer.vocabulary.tokens
   }
 }

@@ -84,7 +84,7 @@ extension Recipe {
     evaluation = Evaluation(
       root.section("evaluation"),
       metrics: self.task.metrics(kind: self.classification.kind),
-      hasDev: dataSection?.dev != nil)
+      hasDev: dataSection.map { $0.dev != nil || ($0.splitDev ?? 0) > 0 } ?? false)
     checkpoint = Checkpoints(root.section("checkpoint"))
     threads = root.integer("threads", 1...1024)
     memoryLimit = root.memory("memoryLimit")
@@ -176,6 +176,19 @@ extension Recipe.DataSection {
     let train = reader.path("train", folder: folder, what: "the file of training rows")
     dev = reader.path("dev", folder: folder)
     test = reader.path("test", folder: folder)
+    let split = reader.section("split")
+    splitDev = split.number("dev", .fraction)
+    splitTest = split.number("test", .fraction)
+    for (key, isGiven) in [("dev", dev != nil), ("test", test != nil)]
+    where split.has(key) && isGiven {
+      split.findings.add(
+        split.place(of: key), "`data.split.\(key)` and `data.\(key)` both give rows. Leave one out."
+      )
+    }
+    split.finish()
+    dropsDuplicates = reader.flag("dropDuplicates") ?? false
+    dropsLeaked = reader.flag("dropLeaked") ?? false
+    skipsBad = reader.integer("skipBad", 0...Int.max) ?? 0
     limit = reader.integer("limit", 1...Int.max)
     format = reader.choice("format", RowFormat.self)
     header = reader.choice("header", HeaderPolicy.self) ?? .automatic

@@ -56,7 +56,7 @@ extension Recipe {
     case .steps(let count): writer.write("steps", count)
     }
     writer.write("seed", Int(seed))
-    if data.dev != nil {
+    if data.dev != nil || data.splitDev != nil {
       writer.section("evaluation") {
         $0.write("everySteps", evaluation.everySteps)
         $0.write("metric", evaluation.metric)
@@ -185,6 +185,15 @@ extension YAMLWriter {
     write("train", data.train.path)
     write("dev", data.dev?.path)
     write("test", data.test?.path)
+    if data.splitDev != nil || data.splitTest != nil {
+      section("split") {
+        $0.write("dev", data.splitDev)
+        $0.write("test", data.splitTest)
+      }
+    }
+    write("dropDuplicates", data.dropsDuplicates)
+    write("dropLeaked", data.dropsLeaked)
+    write("skipBad", data.skipsBad)
     write("limit", data.limit)
     write("format", data.format?.rawValue)
     write("header", data.header.rawValue)

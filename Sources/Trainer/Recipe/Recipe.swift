@@ -98,6 +98,15 @@ package struct Recipe: Sendable, Equatable {
     package var train: URL
     package var dev: URL?
     package var test: URL?
+    /// The shares of the training file that become rows to evaluate on, where no file is given for them.
+    package var splitDev: Double?
+    package var splitTest: Double?
+    /// Whether training rows that repeat an earlier one's text are left out.
+    package var dropsDuplicates: Bool
+    /// Whether training rows whose text stands in the dev or test rows are left out.
+    package var dropsLeaked: Bool
+    /// Rows that are wrong and may be left out of each file; more are an error.
+    package var skipsBad: Int
     /// How many of the first training rows are used; nil: all.
     package var limit: Int?
     /// nil: by the file's ending.

@@ -2,7 +2,7 @@ import Model
 
 extension PreparedRun {
   /// A factor of the learning rate for each of the table's parameters.
-  var rateFactors: [Double] {
+  package var rateFactors: [Double] {
     let section = recipe.optimizer
     var factors = [Double](repeating: 1, count: table.parameters.count)
     if !section.multipliers.isEmpty {

@@ -21,6 +21,8 @@ package struct PreparedRun: Sendable {
   package let totalSteps: Int
   package let schedule: Schedule
   package let optimizer: OptimizerSettings
+  /// What the rows are like.
+  package let report: DataReport
   /// Sentences worth printing once.
   package let notes: [String]
 
@@ -30,18 +32,11 @@ package struct PreparedRun: Sendable {
   package init(_ recipe: Recipe, threads: Int) throws {
     var findings = Findings()
     let opened = findings.attempt { try OpenedModel(recipe) }
-    let layout = recipe.layout
-    let trainRows = findings.attempt { try layout.read(recipe.data.train, withLabel: true) }
-    let devRows = findings.attempt {
-      try recipe.data.dev.map { try layout.read($0, withLabel: true) }
+    let files = DataFiles(recipe, &findings)
+    let labels = files.flatMap { files in
+      findings.attempt { try recipe.data.labels ?? files.train.labels(recipe) }
     }
-    let testRows = findings.attempt {
-      try recipe.data.test.map { try layout.read($0, withLabel: true) }
-    }
-    let labels = trainRows.flatMap { rows in
-      findings.attempt { try recipe.data.labels ?? rows.labels(recipe) }
-    }
-    guard let opened, let trainRows, let labels else { throw PreparationErrors(findings.errors) }
+    guard let opened, let files, let labels else { throw PreparationErrors(findings.errors) }
 
     var configuration = opened.configuration
     configuration.apply(recipe.model)
@@ -51,7 +46,7 @@ package struct PreparedRun: Sendable {
     vocabularyURL = opened.vocabularyURL
     var definition = TaskDefinition(
       recipe, labels: labels, lowercase: opened.tokenizer.lowercase, configuration: configuration)
-    definition.entityCharacters = (trainRows as? EventSubjectRows)?.entityCharacters
+    definition.entityCharacters = (files.train as? EventSubjectRows)?.entityCharacters
     let table = ParameterTable(configuration, head: definition.head)
     self.table = table
     let trainable = findings.attempt {
@@ -59,13 +54,15 @@ package struct PreparedRun: Sendable {
     }
 
     let context = TaskContext(definition, tokenizer: opened.tokenizer, threads: threads)
+    let skips = recipe.data.skipsBad
+    func examples(_ rows: any TaskRows) throws -> ExampleSet {
+      try DataFiles.examples(rows, context, skippingUpTo: skips)
+    }
     let train = findings.attempt {
-      try trainRows.examples(context, withLabel: true).learnable(limit: recipe.data.limit)
+      try examples(files.train).learnable(limit: recipe.data.limit)
     }
-    let dev = findings.attempt { try devRows?.map { try $0.examples(context, withLabel: true) } }
-    let test = findings.attempt {
-      try testRows?.map { try $0.examples(context, withLabel: true) }
-    }
+    let dev = findings.attempt { try files.dev.map(examples) }
+    let test = findings.attempt { try files.test.map(examples) }
     guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
       throw PreparationErrors(findings.errors)
     }
@@ -80,7 +77,9 @@ package struct PreparedRun: Sendable {
     schedule = Schedule(
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
-    notes = opened.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
+    report = files.report(
+      opened.tokenizer, room: definition.maxLength - 2, threads: threads)
+    notes = opened.notes + files.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
   }
 
   private static func totalSteps(
@@ -162,7 +161,7 @@ package struct PreparedRun: Sendable {
 }
 
 /// Gathers the errors of steps that do not depend on one another.
-private struct Findings {
+struct Findings {
   var errors: [any Error] = []
 
   mutating func attempt<T>(_ body: () throws -> T) -> T? {

@@ -5,6 +5,7 @@ package struct RunDirectory: Sendable {
   package let url: URL
 
   package var recipe: URL { url.appending(path: "recipe.yaml") }
+  package var dataReport: URL { url.appending(path: "data-report.json") }
   package var metrics: URL { url.appending(path: "metrics.jsonl") }
   package var best: URL { url.appending(path: "best") }
 

@@ -69,9 +69,14 @@ extension TrainingRun {
       return loaded.state.step
     }
     try initialize()
-    let file = try DurableFile(directory.recipe)
-    try file.write([UInt8](prepared.recipe.yaml.utf8))
-    try file.commit()
+    for (url, bytes) in [
+      (directory.dataReport, [UInt8](try prepared.report.json())),
+      (directory.recipe, [UInt8](prepared.recipe.yaml.utf8)),
+    ] {
+      let file = try DurableFile(url)
+      try file.write(bytes)
+      try file.commit()
+    }
     return 0
   }
 

@@ -25,6 +25,22 @@ package struct EventSubjectRows: TaskRows {
       url, format: layout.format, columns: requested, header: layout.header)
   }
 
+  private init(_ rows: RowFile, hasID: Bool, hasEntity: Bool) {
+    (self.rows, self.hasID, self.hasEntity) = (rows, hasID, hasEntity)
+  }
+
+  package var reported: [DataReport.Row] {
+    rows.rows.map {
+      DataReport.Row(
+        line: $0.line, text: "\($0.values[1] ?? "")\u{1F}\($0.values[0] ?? "")",
+        label: hasEntity ? entity($0) : nil)
+    }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> EventSubjectRows {
+    EventSubjectRows(rows.filtered(isKept), hasID: hasID, hasEntity: hasEntity)
+  }
+
   private func entity(_ row: Row) -> String { hasEntity ? (row.values.last ?? nil) ?? "" : "" }
 
   package func labels(_ recipe: Recipe) throws -> [String] { [] }

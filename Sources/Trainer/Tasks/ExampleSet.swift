@@ -80,6 +80,12 @@ package protocol TaskRows: Sendable {
   var file: String { get }
   var count: Int { get }
 
+  /// The rows as the data report reads them, one for each in order.
+  var reported: [DataReport.Row] { get }
+
+  /// The rows that are kept, by their number.
+  func filtered(_ isKept: (Int) -> Bool) -> Self
+
   /// The labels that these rows have, in order, if they make a task such as the recipe's.
   ///
   /// - Throws: `DataErrors` if they do not.

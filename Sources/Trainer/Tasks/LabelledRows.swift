@@ -33,6 +33,20 @@ package struct LabelledRows: TaskRows {
     self.layout = layout
   }
 
+  package var reported: [DataReport.Row] {
+    let texts = layout.columns.text2 == nil ? 1 : 2
+    return rows.rows.map { row in
+      DataReport.Row(
+        line: row.line,
+        text: row.values.prefix(texts).map { $0 ?? "" }.joined(separator: "\u{1F}"),
+        label: row.values.count > texts ? row.values.last ?? nil : nil)
+    }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> LabelledRows {
+    LabelledRows(rows.filtered(isKept), layout)
+  }
+
   // MARK: Labels
 
   package func labels(_ recipe: Recipe) throws -> [String] {

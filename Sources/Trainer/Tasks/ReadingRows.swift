@@ -13,6 +13,23 @@ package struct ReadingRows: TaskRows {
 
   package func labels(_ recipe: Recipe) throws -> [String] { [] }
 
+  /// A row is a question; its line is its number, from 1.
+  package var reported: [DataReport.Row] {
+    reading.questions.enumerated().map { number, question in
+      DataReport.Row(
+        line: number + 1, text: "\(question.question)\u{1F}\(reading.contexts[question.context])",
+        label: question.isImpossible ? "" : question.answers.first?.text)
+    }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> ReadingRows {
+    ReadingRows(
+      ReadingFile(
+        file: file, contexts: reading.contexts,
+        questions: reading.questions.enumerated().filter { isKept($0.offset) }.map(\.element),
+        misplaced: reading.misplaced))
+  }
+
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
     let definition = context.definition, tokenizer = context.tokenizer
     guard let section = definition.reading else {

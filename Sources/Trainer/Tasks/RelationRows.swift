@@ -24,6 +24,20 @@ package struct RelationRows: TaskRows {
       })
   }
 
+  package var reported: [DataReport.Row] {
+    relations.rows.map { row in
+      let triples = row.triples.map { "\($0.subject)|\($0.predicate)|\($0.object)" }.sorted()
+      return DataReport.Row(
+        line: row.line, text: row.text, label: triples.joined(separator: "; "))
+    }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> RelationRows {
+    RelationRows(
+      RelationFile(
+        file: file, rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element)))
+  }
+
   /// The predicates, in order.
   package func labels(_ recipe: Recipe) throws -> [String] {
     let labels = LabelVocabulary.sorted(relations.rows.flatMap { $0.triples.map(\.predicate) })

@@ -59,6 +59,22 @@ package struct TaggedRows: TaskRows {
     }
   }
 
+  package var reported: [DataReport.Row] {
+    bio.sentences.map { sentence in
+      DataReport.Row(
+        line: sentence.line, text: TagDecoder.text(of: sentence.tokens, unit: tagging.unit).text,
+        label: sentence.tags.isEmpty ? nil : sentence.tags.joined(separator: " "))
+    }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> TaggedRows {
+    TaggedRows(
+      BIOFile(
+        file: bio.file,
+        sentences: bio.sentences.enumerated().filter { isKept($0.offset) }.map(\.element),
+        repaired: bio.repaired), tagging)
+  }
+
   /// `O`, then `B-` and `I-` of each type in order.
   package func labels(_ recipe: Recipe) throws -> [String] {
     let found = Set(

@@ -21,7 +21,15 @@ package struct TextRows: TaskRows {
     }
   }
 
+  private init(_ rows: RowFile) { self.rows = rows }
+
   package func labels(_ recipe: Recipe) throws -> [String] { [] }
+
+  package var reported: [DataReport.Row] {
+    rows.rows.map { DataReport.Row(line: $0.line, text: $0.values[0] ?? "", label: nil) }
+  }
+
+  package func filtered(_ isKept: (Int) -> Bool) -> TextRows { TextRows(rows.filtered(isKept)) }
 
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
     let definition = context.definition, tokenizer = context.tokenizer

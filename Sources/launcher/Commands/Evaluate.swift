@@ -5,16 +5,19 @@ import Trainer
 
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Score a run's best model on labelled rows.",
+    abstract: "Score the best model of a run, or the average of several, on labelled rows.",
     discussion: """
       The rows have the columns of the run's recipe. One JSON object with the metrics goes to standard output.
 
       Example:
         lockstep evaluate --run runs/movies --data data/movies/test.tsv
+        lockstep evaluate --run runs/movies/seed-1 --run runs/movies/seed-2 --data data/movies/test.tsv
       """)
 
-  @Option(name: .customLong("run"), help: "The run's directory.")
-  var directory: String
+  @Option(
+    name: .customLong("run"), parsing: .singleValue,
+    help: "The run's directory; of several, the outputs are averaged.")
+  var directories: [String]
 
   @Option(help: "The labelled rows: .tsv, .csv or .jsonl.")
   var data: String
@@ -22,7 +25,8 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
 
   func run() throws {
-    let model = try SavedModel(run: URL(argument: directory), threads: threads.count)
+    let model = try Ensemble(
+      runs: directories.map { URL(argument: $0) }, threads: threads.count)
     let (evaluation, examples) = try model.evaluate(URL(argument: data))
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")
@@ -34,17 +38,19 @@ struct Evaluate: ParsableCommand {
 
 struct Predict: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Predict rows with a run's best model.",
+    abstract: "Predict rows with the best model of a run, or the average of several.",
     discussion: """
-      The input has the text columns of the run's recipe (.tsv, .csv, .jsonl) or a text a line (.txt). The output has one JSON \
-      object a row, in the same order: the label and the probability of every label, or the value.
+      The input has the text columns of the run's recipe (.tsv, .csv, .jsonl; .bio and .json for tagging and reading) or a text a line (.txt). The \
+      output has one JSON object a row, in the same order: what the task predicts, labels with the probability of each.
 
       Example:
         lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
       """)
 
-  @Option(name: .customLong("run"), help: "The run's directory.")
-  var directory: String
+  @Option(
+    name: .customLong("run"), parsing: .singleValue,
+    help: "The run's directory; of several, the outputs are averaged.")
+  var directories: [String]
 
   @Option(help: "The rows to predict.")
   var input: String
@@ -55,11 +61,12 @@ struct Predict: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
 
   func run() throws {
-    let model = try SavedModel(run: URL(argument: directory), threads: threads.count)
+    let model = try Ensemble(
+      runs: directories.map { URL(argument: $0) }, threads: threads.count)
     let examples = try model.predict(URL(argument: input), to: URL(argument: output))
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")
     }
-    Console.message("\(examples.sequences.count) rows predicted into \(output)")
+    Console.message("\(examples.rows.count) rows predicted into \(output)")
   }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Collective
 import Foundation
 import Model
+import Text
 import Trainer
 
 struct Train: ParsableCommand {
@@ -15,6 +16,7 @@ struct Train: ParsableCommand {
         lockstep train recipes/movies.yaml --run runs/movies
         lockstep train recipes/movies.yaml --run runs/movies --resume
         mpirun -n 4 lockstep train recipes/movies.yaml --run runs/movies
+        lockstep train recipes/movies.yaml --run runs/movies5 --seeds 5
         lockstep train recipes/movies.yaml --set optimizer.learningRate=2e-5 --set epochs=2 --dry-run
       """)
 
@@ -33,23 +35,67 @@ struct Train: ParsableCommand {
     help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
   var overrides: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Train that many times with the recipe's seed and those after it, into seed-1, seed-2, … of the run's directory, and print mean and interval of each metric.",
+      valueName: "count"))
+  var seeds: Int?
+
   @Flag(help: "Check everything, print the plan and train nothing.")
   var dryRun = false
 
   @OptionGroup var threads: ThreadOptions
   @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
-  func run() throws { try Ranks.run(stallSeconds: exchange.stallSeconds, train) }
+  func validate() throws {
+    guard seeds.map({ $0 >= 1 }) ?? true else {
+      throw ValidationError("--seeds \(seeds ?? 0): give at least 1.")
+    }
+  }
 
-  private func train(_ collective: CollectiveEngine) throws {
+  func run() throws {
+    let name = URL(argument: recipe).deletingPathExtension().lastPathComponent
+    let run = URL(argument: runDirectory ?? "runs/\(name)")
+    try Ranks.run(stallSeconds: exchange.stallSeconds, recorderFolder: run) { collective in
+      guard let seeds else {
+        try train(collective, into: run, seed: nil)
+        return
+      }
+      try trainSeeds(collective, into: run, count: seeds)
+    }
+  }
+
+  /// Trains with several seeds, one after the other; those that are complete are not trained again.
+  private func trainSeeds(_ collective: CollectiveEngine, into run: URL, count: Int) throws {
+    let first = try Recipe(contentsOf: URL(argument: recipe), overrides: overrides).seed
+    let seeds = (0..<UInt64(count)).map { first + $0 }
+    let runs = (1...count).map { run.appending(path: "seed-\($0)") }
+    for (seed, directory) in zip(seeds, runs) {
+      if collective.isRoot { Console.message("== seed \(seed): \(directory.path)") }
+      try train(collective, into: directory, seed: seed)
+    }
+    guard !dryRun, collective.isRoot else { return }
+    let found = try runs.map(SeedSummary.scores)
+    let summary = SeedSummary(seeds: seeds, split: found[0].split, scores: found.map(\.scores))
+    try summary.write(to: run.appending(path: "seeds.json"))
+    try Console.print(summary.text)
+  }
+
+  private func train(_ collective: CollectiveEngine, into url: URL, seed: UInt64?) throws {
     let isRoot = collective.isRoot
-    let recipeURL = URL(argument: recipe)
-    let recipe = try Recipe(contentsOf: recipeURL, overrides: overrides)
+    let recipe = try Recipe(
+      contentsOf: URL(argument: recipe),
+      overrides: overrides + (seed.map { ["seed=\($0)"] } ?? []))
     let threadCount = threads.threads ?? recipe.threads ?? Ranks.threads
     let group = try RankGroup(collective, leaves: recipe.batch.leaves)
     if isRoot { Console.message(KernelChoice.description) }
     let prepared = try PreparedRun(recipe, threads: threadCount)
-    if isRoot { for note in prepared.notes { Console.message("note: \(note)") } }
+    if isRoot {
+      for note in prepared.notes { Console.message("note: \(note)") }
+      for finding in prepared.report.findings where finding.kind != "truncation" {
+        Console.message("rows: \(finding)")
+      }
+    }
 
     let engine = Engine(
       configuration: prepared.configuration, head: prepared.definition.head,
@@ -66,9 +112,8 @@ struct Train: ParsableCommand {
     }
     if isRoot { Console.message(summary) }
 
-    let name = recipeURL.deletingPathExtension().lastPathComponent
-    let url = URL(argument: runDirectory ?? "runs/\(name)")
-    let directory = isRoot ? try RunDirectory(url, resumes: resume) : nil
+    // Of several seeds a part may be there already.
+    let directory = isRoot ? try RunDirectory(url, resumes: resume || seed != nil) : nil
     Signals.install()
     let training = try TrainingRun(
       prepared, group: group, directory: directory, engine: engine, memory: memory,

@@ -65,8 +65,11 @@ enum Ranks {
   /// Runs `body` as one of the ranks that `mpirun` started, or alone: MPI is touched only under `mpirun`.
   ///
   /// All ranks end with the same exit code: the worst of theirs. A rank that throws ends the others.
+  ///
+  /// `recorderFolder` is where each rank leaves its last operations when one of several fails, if the folder is there on its host; else
+  /// they are left in the working directory.
   static func run(
-    stallSeconds: Double, _ body: (CollectiveEngine) throws -> Void
+    stallSeconds: Double, recorderFolder: URL? = nil, _ body: (CollectiveEngine) throws -> Void
   ) throws {
     let communicator: any Communicator =
       number("OMPI_COMM_WORLD_SIZE") == nil ? SingleProcess() : try MPICommunicator()
@@ -75,9 +78,31 @@ enum Ranks {
     settings.onNotice = { Console.message("note: \($0)") }
     let collective = CollectiveEngine(communicator, settings: settings)
     let status = outcome(of: body, on: collective)
+    if collective.size > 1, ![.done, .tryAgain].contains(status) {
+      record(collective, in: recorderFolder)
+    }
     let agreed = collective.finish(exitCode: status.rawValue)
     if agreed != ExitStatus.done.rawValue {
       throw ExitStatus(rawValue: agreed) ?? .internalFailure
+    }
+  }
+
+  /// Writes the last operations of this rank, and says where.
+  private static func record(_ collective: CollectiveEngine, in folder: URL?) {
+    var isFolder: ObjCBool = false
+    let isThere =
+      folder.map { FileManager.default.fileExists(atPath: $0.path, isDirectory: &isFolder) }
+      ?? false
+    let place = isThere && isFolder.boolValue ? folder : nil
+    let name = "recorder-rank\(collective.rank).jsonl"
+    let url = place?.appending(path: name) ?? URL(filePath: name)
+    do {
+      try Data(collective.recorder.jsonLines(rank: collective.rank).utf8).write(to: url)
+      Console.message("the last operations of rank \(collective.rank) are in \(url.path)")
+    } catch {
+      Console.message(
+        "the last operations of rank \(collective.rank) could not be written to \(url.path): \(error.localizedDescription)"
+      )
     }
   }
 

@@ -43,7 +43,7 @@ import Trainer
     let reached = try #require(try Self.last(family.metric, run))
     #expect(reached > 0.99, "\(family.name): \(family.metric) \(reached)")
 
-    let model = try SavedModel(run: run, threads: 1)
+    let model = try Ensemble(runs: [run], threads: 1)
     let output = folder.url.appending(path: "predictions.jsonl")
     let examples = try model.predict(
       folder.url.appending(path: family.bareFile), to: output)

@@ -176,7 +176,7 @@ private func metrics(_ task: MadeUpTask, _ name: String) throws -> [MetricsLine]
   @Test func `the best model alone predicts what the run measured`() throws {
     let task = try MadeUpTask()
     let result = try train(task, "run", ["epochs=4"])
-    let model = try SavedModel(run: task.url.appending(path: "run"), threads: 1)
+    let model = try Ensemble(runs: [task.url.appending(path: "run")], threads: 1)
     let test = try model.evaluate(task.url.appending(path: "test.tsv")).evaluation
     let logged = try metrics(task, "run").last { $0.split == "test" }
     #expect(test["accuracy"] == logged?.accuracy)
@@ -218,7 +218,7 @@ private func metrics(_ task: MadeUpTask, _ name: String) throws -> [MetricsLine]
     let whole = try digest(train(task, "whole", all))
     try train(task, "parts", all, stops: true)
     #expect(try digest(train(task, "parts", all, resumes: true)) == whole)
-    let model = try SavedModel(run: task.url.appending(path: "whole"), threads: 1)
+    let model = try Ensemble(runs: [task.url.appending(path: "whole")], threads: 1)
     let output = task.url.appending(path: "p.jsonl")
     _ = try model.predict(task.url.appending(path: "test.tsv"), to: output)
     #expect(try Data(contentsOf: output).count { $0 == 0x0A } == 6)

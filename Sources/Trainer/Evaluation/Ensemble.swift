@@ -1,0 +1,123 @@
+import Foundation
+import Model
+import Text
+
+/// One model, or several whose outputs are averaged: model fusion.
+///
+/// Probabilities are averaged where the head gives them (labels, tokens, pointers), values of regressions, and the scores of
+/// conditional random fields, whose decoding then is one for all.
+package final class Ensemble {
+  private let models: [SavedModel]
+  package var definition: TaskDefinition { models[0].definition }
+
+  /// Opens the best models of `runs`, which must have been trained for the same task and labels.
+  package init(runs: [URL], threads: Int) throws {
+    precondition(!runs.isEmpty, "no run")
+    models = try runs.map { try SavedModel(run: $0, threads: threads) }
+    guard models.count > 1 else { return }
+    let first = models[0].definition
+    for (run, model) in zip(runs, models).dropFirst() {
+      let other = model.definition
+      let differences: [(String, Bool)] = [
+        ("task", first.task == other.task), ("labels", first.labels == other.labels),
+        ("head", first.head.kind == other.head.kind && first.head.loss == other.head.loss),
+        ("columns", first.columns == other.columns),
+        ("tokenizer", model.readsLike(models[0])),
+      ]
+      if let different = differences.first(where: { !$0.1 }) {
+        throw RunError(
+          .usage,
+          "\(run.path) has another \(different.0) than \(runs[0].path). Average runs of one task, labels and tokenizer."
+        )
+      }
+    }
+    switch first.head.kind {
+    case .relation, .maskedLanguageModel:
+      throw RunError(
+        .usage,
+        "The outputs of task \(first.task.rawValue) are lists, not numbers to average. Give one --run. "
+          + "Classification, pairs, regression, tagging, event subjects and reading can be averaged."
+      )
+    case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span: break
+    }
+  }
+
+  /// Scores the labelled rows of `url`.
+  package func evaluate(_ url: URL) throws -> (evaluation: Evaluation, examples: ExampleSet) {
+    let examples = try models[0].examples(url, withLabel: true)
+    let outputs = outputs(of: examples.sequences)
+    return (
+      Evaluation(outputs: outputs, examples: examples, definition: definition), examples
+    )
+  }
+
+  /// Predicts the rows of `input` into `output`, one JSON object a line, in the order of the rows.
+  ///
+  /// Rows are read as in training, by the file's ending, but need no label; in a `.txt` file each line
+  /// is a text, and a tab separates the second one. `output` appears when it is complete.
+  package func predict(_ input: URL, to output: URL) throws -> ExampleSet {
+    let examples = try models[0].examples(input, withLabel: false)
+    let writer = try DurableFile(output)
+    // Some thousand rows at a time: enough to batch by length, little to hold.
+    for start in stride(from: 0, to: examples.rows.count, by: 4096) {
+      let rows = start..<min(start + 4096, examples.rows.count)
+      let first = examples.rows[start].lowerBound
+      let part = examples.sequences[first..<examples.rows[rows.upperBound - 1].upperBound]
+      let outputs = outputs(of: Array(part))
+      for row in rows {
+        let range = examples.rows[row]
+        let line = examples.decoder.prediction(
+          ofRow: row, from: outputs[range.lowerBound - first..<range.upperBound - first])
+        try writer.write([UInt8]((line + "\n").utf8))
+      }
+    }
+    try writer.commit()
+    return examples
+  }
+
+  // MARK: Averages
+
+  private func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
+    let all = models.map { $0.outputs(of: sequences) }
+    guard all.count > 1 else { return all[0] }
+    return sequences.indices.map { number in
+      let outputs = all.map { $0[number] }
+      let losses = outputs.compactMap(\.loss)
+      return HeadOutput(
+        values: Self.average(outputs.map(\.values), definition.head),
+        // Of the models' losses, the mean: that of the average is not defined for every head.
+        loss: losses.isEmpty ? nil : losses.reduce(0, +) / Double(losses.count))
+    }
+  }
+
+  /// The mean of outputs, as outputs: logits of the mean probabilities where the head has probabilities.
+  static func average(_ values: [[Float]], _ head: Head) -> [Float] {
+    func mean(_ rows: [[Double]]) -> [Double] {
+      rows[0].indices.map { i in rows.reduce(0) { $0 + $1[i] } / Double(rows.count) }
+    }
+    /// Mean probabilities of softmaxes over `width` neighbouring outputs each.
+    func softmaxes(_ width: Int) -> [Float] {
+      let probabilities = values.map { row in
+        stride(from: 0, to: row.count, by: width).flatMap {
+          TaskDefinition.softmax(Array(row[$0..<$0 + width]))
+        }
+      }
+      return mean(probabilities).map { Float(log(max($0, 1e-30))) }
+    }
+    switch head.kind {
+    case .tokens: return softmaxes(head.outputs)
+    case .subjectPointer, .span: return softmaxes(max(values[0].count / 2, 1))
+    case .sentence, .siamese:
+      switch head.loss {
+      case .softmax: return softmaxes(head.outputs)
+      case .sigmoid, .sigmoidClipped:
+        return mean(values.map { $0.map(TaskDefinition.sigmoid) }).map {
+          Float(log(max($0, 1e-30) / max(1 - $0, 1e-30)))
+        }
+      case .squaredError: return mean(values.map { $0.map(Double.init) }).map(Float.init)
+      }
+    case .chain, .relation, .maskedLanguageModel:
+      return mean(values.map { $0.map(Double.init) }).map(Float.init)
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import Foundation
+import Model
+import Text
+
+/// The rows of a run, split and filtered as its recipe says: a function of the files and the recipe, the same on every rank.
+struct DataFiles {
+  private(set) var train: any TaskRows
+  private(set) var dev: (any TaskRows)?
+  private(set) var test: (any TaskRows)?
+  /// Sentences on what was left out.
+  private(set) var notes: [String] = []
+
+  /// Reads all files, each problem noted by `attempt`; nil if any cannot be read.
+  init?(_ recipe: Recipe, _ findings: inout Findings) {
+    let layout = recipe.layout, data = recipe.data
+    let train = findings.attempt { try layout.read(data.train, withLabel: true) }
+    let dev = findings.attempt { try data.dev.map { try layout.read($0, withLabel: true) } }
+    let test = findings.attempt { try data.test.map { try layout.read($0, withLabel: true) } }
+    guard let train, let dev, let test else { return nil }
+    (self.train, self.dev, self.test) = (train, dev, test)
+    split(recipe)
+    drop(recipe)
+  }
+
+  /// Puts groups of equal text by a draw of the seed into train, dev or test.
+  private mutating func split(_ recipe: Recipe) {
+    let (devShare, testShare) = (recipe.data.splitDev ?? 0, recipe.data.splitTest ?? 0)
+    guard devShare + testShare > 0 else { return }
+    let philox = Philox(seed: recipe.seed)
+    var parts: [String: Int] = [:]
+    let places = train.reported.map { row -> Int in
+      if let part = parts[row.text] { return part }
+      let words = philox.block(
+        SIMD4(UInt32(parts.count), 0, 0, RandomPurpose.dataSplit.word()))
+      let draw = Double(UInt64(words[0]) << 32 | UInt64(words[1])) * 0x1p-64
+      let part = draw < devShare ? 1 : draw < devShare + testShare ? 2 : 0
+      parts[row.text] = part
+      return part
+    }
+    let whole = train
+    func take(_ part: Int) -> any TaskRows { whole.filtered { places[$0] == part } }
+    train = take(0)
+    if devShare > 0 { dev = take(1) }
+    if testShare > 0 { test = take(2) }
+    let counts = (0..<3).map { part in places.count { $0 == part } }
+    notes.append(
+      "\(whole.file): split by seed \(recipe.seed) into \(counts[0]) training, \(counts[1]) dev and \(counts[2]) test rows; equal texts stay together"
+    )
+  }
+
+  private mutating func drop(_ recipe: Recipe) {
+    let data = recipe.data
+    if data.dropsLeaked {
+      let known = Set([dev, test].compactMap { $0 }.flatMap { $0.reported.map(\.text) })
+      dropRows("whose text stands in the dev or test rows") { known.contains($0.text) }
+    }
+    if data.dropsDuplicates {
+      var seen: Set<String> = []
+      dropRows("that repeat an earlier one's text") { !seen.insert($0.text).inserted }
+    }
+  }
+
+  private mutating func dropRows(_ what: String, _ isDropped: (DataReport.Row) -> Bool) {
+    let dropped = train.reported.map(isDropped)
+    let count = dropped.count { $0 }
+    train = train.filtered { !dropped[$0] }
+    notes.append("\(train.file): \(count) of \(dropped.count) training rows \(what) are left out")
+  }
+
+  /// The report on all rows.
+  func report(_ tokenizer: Tokenizer, room: Int, threads: Int) -> DataReport {
+    let splits = [("train", train), ("dev", dev), ("test", test)].compactMap { name, rows in
+      rows.map { DataReport.Split(name: name, file: $0.file, rows: $0.reported) }
+    }
+    return DataReport(splits: splits, tokenizer: tokenizer, room: room, threads: threads)
+  }
+
+  /// The examples of `rows`; up to `limit` rows that are wrong are left out, and said.
+  static func examples(
+    _ rows: any TaskRows, _ context: TaskContext, skippingUpTo limit: Int
+  ) throws -> ExampleSet {
+    var rows = rows
+    var skipped: [String] = []
+    while true {
+      do {
+        let set = try rows.examples(context, withLabel: true)
+        guard !skipped.isEmpty else { return set }
+        return set.noting(
+          "\(set.file): \(skipped.count) rows are left out (data.skipBad):\n  "
+            + skipped.joined(separator: "\n  "))
+      } catch let error as DataErrors {
+        let lines = Set(error.problems.compactMap(\.line))
+        guard !lines.isEmpty, error.problems.allSatisfy({ $0.line != nil }),
+          skipped.count + error.count <= limit
+            || lines.count + skipped.count <= limit
+              && error.count > error.problems.count
+        else { throw error }
+        skipped += error.problems.map(\.description)
+        guard skipped.count <= limit else { throw error }
+        let reported = rows.reported.map(\.line)
+        rows = rows.filtered { !lines.contains(reported[$0]) }
+      }
+    }
+  }
+}
+
+extension ExampleSet {
+  /// The same with one more note.
+  func noting(_ note: String) -> ExampleSet {
+    ExampleSet(
+      file: file, sequences: sequences, rows: rows, truncation: truncation,
+      fingerprint: fingerprint, notes: notes + [note], decoder: decoder)
+  }
+}
