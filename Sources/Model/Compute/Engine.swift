@@ -29,6 +29,8 @@ package final class Engine {
   package struct StepLoss: Sendable, Equatable {
     /// Sum over the batch's sequences of each one's loss, folded by the canonical tree over leaves.
     package var numerator: Double
+    /// The sum of each leaf, in order.
+    package var leaves: [Double]
   }
 
   /// What makes a step's dropout: nil switches it off.
@@ -64,20 +66,23 @@ package final class Engine {
     precondition(size > 0 && size & (size - 1) == 0, "\(size) leaves at once: no power of two")
     let chunks = (leaves + size - 1) / size
     var losses = [Double](repeating: 0, count: LeafFold.slots(leaves: chunks) + 2)
+    var leafLosses: [Double] = []
     LeafFold.run(leaves: chunks) { _ in
       false
     } produce: { chunk, slot, _ in
       let part = batch.leaves(chunk * size..<min((chunk + 1) * size, leaves))
       let target = GradientTarget(arena: partial(slot, gradient), trained: trained)
-      losses[slot] = pass(
+      let loss = pass(
         part, parameters: parameters, randomness: randomness, target: target,
         closed: chunks == 1 ? closed : { _ in })
+      losses[slot] = loss.numerator
+      leafLosses += loss.leaves
     } merge: { from, into in
       losses[into] += losses[from]
       add(partial(from, gradient), onto: partial(into, gradient), trained: trained)
     }
     if chunks > 1 { closed(0) }
-    return StepLoss(numerator: losses[0])
+    return StepLoss(numerator: losses[0], leaves: leafLosses)
   }
 
   private func trainedOffsets(_ trainable: [Bool]?) -> Set<Int> {
@@ -117,7 +122,7 @@ package final class Engine {
   private func pass(
     _ batch: PackedBatch, parameters: Arena, randomness: Randomness?, target: GradientTarget,
     closed: (Int) -> Void
-  ) -> Double {
+  ) -> StepLoss {
     guard let head else { preconditionFailure("a gradient needs a head") }
     func dropout(_ rate: Float) -> Dropout? {
       randomness.flatMap { Dropout(rate: rate, seed: $0.seed, step: $0.step) }

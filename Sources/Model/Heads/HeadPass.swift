@@ -26,18 +26,21 @@ protocol HeadPass {
 }
 
 extension HeadPass {
-  /// The loss of the batch: each leaf's examples in order, leaves by the canonical tree.
-  func loss(_ batch: PackedBatch, pool: ThreadPool) -> Double {
+  /// The loss of each leaf, its examples in order, and their sum by the canonical tree.
+  func loss(_ batch: PackedBatch, pool: ThreadPool) -> Engine.StepLoss {
     let losses = exampleLosses(batch, pool: pool)
+    let leaves = batch.leaves.indices.map {
+      losses[batch.examples(ofLeaf: $0)].reduce(0, +)
+    }
     var slots = [Double](repeating: 0, count: LeafFold.slots(leaves: batch.leaves.count) + 2)
     LeafFold.run(leaves: batch.leaves.count) { _ in
       false
     } produce: { leaf, slot, _ in
-      slots[slot] = losses[batch.examples(ofLeaf: leaf)].reduce(0, +)
+      slots[slot] = leaves[leaf]
     } merge: { from, into in
       slots[into] += slots[from]
     }
-    return slots[0]
+    return Engine.StepLoss(numerator: slots[0], leaves: leaves)
   }
 
   private func exampleLosses(_ batch: PackedBatch, pool: ThreadPool) -> [Double] {

@@ -37,6 +37,8 @@ package final class DistributedStep {
   package struct Result: Sendable, Equatable {
     /// The sum of the losses of the step's sequences, undivided.
     package var loss: Double
+    /// The same of each leaf, in order.
+    package var leafLosses: [Double]
     /// The gradient's norm before clipping.
     package var norm: Double
     /// The same by parameter.
@@ -126,6 +128,7 @@ package final class DistributedStep {
       let headers = try agree(
         StepHeader(
           step: step, plan: planHash, parameters: replicaDigest(step: step), losses: own.losses,
+          leafLosses: own.leafLosses,
           squareSums: isSharded
             ? optimizer.squareSums(of: gradient, chunks: chunksByRank[group.rank]) : [],
           computeSeconds: own.times.compute, waitSeconds: own.times.wait))
@@ -139,7 +142,8 @@ package final class DistributedStep {
       let wanted = requests()
       let border = try border(stops: wanted.stops, saves: wanted.saves)
       return Result(
-        loss: loss, norm: norm.total, parameterNorms: norm.byParameter, digest: border.digest,
+        loss: loss, leafLosses: headers.flatMap(\.leafLosses), norm: norm.total,
+        parameterNorms: norm.byParameter, digest: border.digest,
         stops: border.stops,
         saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
         waitSeconds: headers.map(\.waitSeconds))
@@ -159,6 +163,7 @@ package final class DistributedStep {
       defer { rank += 1 }
       return StepHeader(
         bytes, losses: group.ownership.subtrees(of: rank).count,
+        leaves: group.ownership.subtrees(of: rank).reduce(0) { $0 + $1.leaves.count },
         squareSums: isSharded ? optimizer.sumCount(chunks: chunksByRank[rank]) : 0)
     }
     try check(headers, "the step") { "\($0.step)" }

@@ -29,6 +29,8 @@ final class GradientExchange {
   struct Result {
     /// Loss sums of the rank's subtrees, in leaf order.
     var losses: [Double]
+    /// Losses of the rank's leaves, in order.
+    var leafLosses: [Double]
     var times: Times
   }
 
@@ -72,7 +74,7 @@ final class GradientExchange {
       return group.collective.uniteRows(rows, tableRows: table.rows)
     }
     var travel = Travel()
-    var losses: [Double] = []
+    var losses: [Double] = [], leafLosses: [Double] = []
     for (number, batch) in batches.enumerated() {
       let isLast = number == batches.count - 1
       let loss = engine.gradient(
@@ -82,6 +84,7 @@ final class GradientExchange {
         if isLast, settings.overlaps { submit(from: offset, &travel, batches, step: step) }
       }
       losses.append(loss.numerator)
+      leafLosses += loss.leaves
     }
     // Backward ends early above frozen layers, without a word.
     submit(from: 0, &travel, batches, step: step)
@@ -98,7 +101,7 @@ final class GradientExchange {
       arenas[0].touchedRows = rows.rows
     }
     return Result(
-      losses: losses,
+      losses: losses, leafLosses: leafLosses,
       times: Times(
         compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds))
   }

@@ -10,46 +10,51 @@ struct StepHeader: Equatable {
   var parameters: UInt64
   /// Loss sums of the rank's subtrees.
   var losses: [Double]
+  /// Loss sums of the rank's leaves.
+  var leafLosses: [Double]
   /// Sums of squares of the gradient in the rank's chunks; empty unless the optimizer is sharded.
   var squareSums: [Double]
   var computeSeconds: Double
   var waitSeconds: Double
 
-  private static let fixedWords = 7
+  private static let fixedWords = 8
 
   var bytes: [UInt8] {
     let words =
       [
         UInt64(step), plan, parameters, computeSeconds.bitPattern, waitSeconds.bitPattern,
-        UInt64(losses.count), UInt64(squareSums.count),
-      ] + (losses + squareSums).map(\.bitPattern)
+        UInt64(losses.count), UInt64(leafLosses.count), UInt64(squareSums.count),
+      ] + (losses + leafLosses + squareSums).map(\.bitPattern)
     return words.withUnsafeBytes { Array($0) }
   }
 
-  /// nil if the bytes are no header with `losses` losses and `squareSums` sums.
-  init?(_ bytes: [UInt8], losses: Int, squareSums: Int) {
-    guard bytes.count == 8 * (Self.fixedWords + losses + squareSums) else { return nil }
+  /// nil if the bytes are no header with `losses` losses of `leaves` leaves and `squareSums` sums.
+  init?(_ bytes: [UInt8], losses: Int, leaves: Int, squareSums: Int) {
+    guard bytes.count == 8 * (Self.fixedWords + losses + leaves + squareSums) else { return nil }
     let words = bytes.withUnsafeBytes { memory in
       (0..<bytes.count / 8).map { memory.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self) }
     }
     guard let step = Int(exactly: words[0]), words[5] == UInt64(losses),
-      words[6] == UInt64(squareSums)
+      words[6] == UInt64(leaves), words[7] == UInt64(squareSums)
     else { return nil }
     let numbers = words[Self.fixedWords...].map { Double(bitPattern: $0) }
     self.init(
       step: step, plan: words[1], parameters: words[2], losses: Array(numbers.prefix(losses)),
-      squareSums: Array(numbers.dropFirst(losses)), computeSeconds: Double(bitPattern: words[3]),
+      leafLosses: Array(numbers.dropFirst(losses).prefix(leaves)),
+      squareSums: Array(numbers.dropFirst(losses + leaves)),
+      computeSeconds: Double(bitPattern: words[3]),
       waitSeconds: Double(bitPattern: words[4]))
   }
 
   init(
-    step: Int, plan: UInt64, parameters: UInt64, losses: [Double], squareSums: [Double],
-    computeSeconds: Double, waitSeconds: Double
+    step: Int, plan: UInt64, parameters: UInt64, losses: [Double], leafLosses: [Double],
+    squareSums: [Double], computeSeconds: Double, waitSeconds: Double
   ) {
     self.step = step
     self.plan = plan
     self.parameters = parameters
     self.losses = losses
+    self.leafLosses = leafLosses
     self.squareSums = squareSums
     self.computeSeconds = computeSeconds
     self.waitSeconds = waitSeconds

@@ -185,7 +185,8 @@ package final class TrainingRun {
     try log?.write([
       ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(made.loss)),
       ("learningRate", .number(made.rate)), ("gradientNorm", .number(result.norm)),
-      ("gradientNorms", .numbers(norms)), ("tokens", .integer(made.tokens)),
+      ("gradientNorms", .numbers(norms)), ("leafLosses", .numbers(result.leafLosses)),
+      ("tokens", .integer(made.tokens)),
       ("digest", .text(ParameterDigest.text(result.digest))),
       ("seconds", .number((clock.now - begun).seconds)),
     ])

@@ -10,6 +10,8 @@ struct LoggedStep: Decodable, Equatable {
   var gradientNorm: Double?
   /// By group, from the inputs to the outputs.
   var gradientNorms: [Double]?
+  /// Loss sums by leaf, undivided; absent in logs of older versions.
+  var leafLosses: [Double]?
   var tokens: Int?
   /// `ParameterDigest` after the step.
   var digest: String?
@@ -20,6 +22,16 @@ struct LoggedStep: Decodable, Equatable {
     return bytes.split(separator: 0x0A).compactMap {
       try? JSONDecoder().decode(LoggedStep.self, from: Data($0))
     }.filter { $0.digest != nil }
+  }
+
+  /// The first leaf, from 1, whose loss differs from that of `other`; nil where none does or one of the logs has none.
+  func differingLeaf(from other: LoggedStep) -> Int? {
+    guard let own = leafLosses, let others = other.leafLosses, own.count == others.count else {
+      return nil
+    }
+    return zip(own, others).enumerated().first { $0.element.0 != $0.element.1 }.map {
+      $0.offset + 1
+    }
   }
 
   /// What the collapse detector reads of it.
@@ -47,8 +59,8 @@ struct LoggedStep: Decodable, Equatable {
 package enum RunComparison {
   /// What was found, in lines; throws with exit code 77 and the first difference where there is one.
   ///
-  /// The log has one digest for all parameters: tensors are named from the first checkpoint that both runs kept at or
-  /// after the step, and leaves cannot be.
+  /// A leaf is named where its loss differs. The log has one digest for all parameters: tensors are named from the first checkpoint
+  /// that both runs kept at or after the step.
   package static func compare(_ first: URL, _ second: URL) throws -> String {
     let runs = try [first, second].map {
       try LoggedStep.read(RunDirectory($0, resumes: true).metrics)
@@ -64,10 +76,14 @@ package enum RunComparison {
     for (a, b) in common {
       guard let (field, here, there) = a.difference(from: b) else { continue }
       let tensors = try differingTensors(first, second, from: a.step)
+      let leaf =
+        a.differingLeaf(from: b).map {
+          "Of its \(a.leafLosses?.count ?? 0) leaves the first whose loss differs is leaf \($0). "
+        } ?? (field == "loss" ? "" : "The losses of all leaves of that step are the same. ")
       throw RunError(
         .disagreement,
         "step \(a.step): the \(field) is \(here) in \(first.path) and \(there) in \(second.path); the steps before are the same. "
-          + tensors)
+          + leaf + tensors)
     }
     let lengths = runs.map(\.count)
     let rest =
@@ -149,11 +165,15 @@ extension TrainingRun {
       guard let logged = log[step + 1] else { continue }
       let here = LoggedStep(
         step: step + 1, loss: made.loss, learningRate: made.rate, gradientNorm: made.result.norm,
-        tokens: made.tokens, digest: ParameterDigest.text(made.result.digest))
+        leafLosses: made.result.leafLosses, tokens: made.tokens,
+        digest: ParameterDigest.text(made.result.digest))
       if let (field, computed, said) = here.difference(from: logged) {
         throw RunError(
           .disagreement,
           "step \(step + 1): the \(field) is \(computed) when recomputed and \(said) in \(metrics.path); \(step - start) steps from step \(start) on are the same. "
+            + (here.differingLeaf(from: logged).map {
+              "The first leaf that differs is leaf \($0). "
+            } ?? "")
             + "Look at the kernels and libraries of the machine that trained it.")
       }
     }

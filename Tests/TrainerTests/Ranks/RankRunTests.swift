@@ -161,6 +161,26 @@ private func log(_ run: URL) throws -> [[String: String]] {
     #expect(error?.status == .disagreement)
     #expect(error?.description.hasPrefix("step 1: the ") == true)
     #expect(error?.description.contains("In their checkpoints of step 12, ") == true)
+    // Another loss of one leaf, as a defect on the rank that has it would give.
+    let other = run("c")
+    try FileManager.default.copyItem(at: run("a"), to: other)
+    let log = other.appending(path: "metrics.jsonl")
+    let changed = try String(contentsOf: log, encoding: .utf8).split(separator: "\n").map { line in
+      guard line.hasPrefix("{\"step\":7,"),
+        let values = line.firstRange(of: "\"leafLosses\":["),
+        let loss = line.firstRange(of: "\"loss\":")
+      else { return String(line) }
+      let leaves = line[values.upperBound...].prefix { $0 != "]" }.split(separator: ",")
+      let spoilt = leaves.enumerated().map { $0.offset == 4 ? "99.5" : String($0.element) }
+      return line.replacing(leaves.joined(separator: ","), with: spoilt.joined(separator: ","))
+        .replacing(line[loss.lowerBound..<loss.upperBound], with: "\"loss\":1")
+    }
+    try (changed.joined(separator: "\n") + "\n").write(to: log, atomically: true, encoding: .utf8)
+    let named = #expect(throws: RunError.self) { try RunComparison.compare(run("a"), other) }
+    #expect(named?.description.hasPrefix("step 7: the loss is ") == true)
+    #expect(
+      named?.description.contains("Of its 8 leaves the first whose loss differs is leaf 5.") == true
+    )
     // One digit of the log.
     let metrics = run("a").appending(path: "metrics.jsonl")
     var lines = try String(contentsOf: metrics, encoding: .utf8).split(separator: "\n").map(
