@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The promise on ranks: the same weights under mpirun for 1 to 8 ranks, bucket sizes, a shared optimizer or not, both exchanges, threads and
 # overlap; and for runs of which a random rank was killed at a random step and that were resumed on another number of ranks.
-# Prints one line a case; a different hash is an error. KILLS says how many runs are killed (20).
+# Prints one line a case; a different hash is an error. Three tasks: classification, joined pairs, tagging with a CRF.
+# What is compared can be cut: TASKS="classification pair tagging" RANKS="1 2 3 4 5 6 7 8" BUCKETS="65536 1048576 0" KILLS=20 (the defaults).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${LOCKSTEP:?the program to test}"
@@ -17,7 +18,35 @@ recipe=recipes/synthetic.yaml
 
 # Two epochs of 20 steps each with a short last one, clipped and with dropout.
 head -n 625 data/synthetic/train.tsv >"$work/train.tsv"
-overrides=(--set epochs=2 --set optimizer.clipNorm=0.5 --set "data.train=$work/train.tsv" --threads 1)
+common=(--set epochs=2 --set optimizer.clipNorm=0.5 --threads 1)
+python3 - "$work" <<'PYTHON'
+import sys
+out = sys.argv[1]
+rows = [line.split("\t") for line in open(f"{out}/train.tsv", encoding="utf-8").read().splitlines()]
+header, rows = rows[0], rows[1:]
+label, text = header.index("label"), header.index("text")
+with open(f"{out}/pair.tsv", "w", encoding="utf-8") as file:
+    file.write("text1\ttext2\tlabel\n")
+    for a, b in zip(rows, rows[1:] + rows[:1]):
+        file.write(f"{a[text]}\t{b[text]}\t{'same' if a[label] == b[label] else 'other'}\n")
+with open(f"{out}/tags.bio", "w", encoding="utf-8") as file:
+    for row in rows:
+        file.write("".join(f"{word} {'B-A' if len(word) > 4 else 'B-B' if word < 'd' else 'O'}\n" for word in row[text].split()) + "\n")
+PYTHON
+task_overrides() { # task_overrides TASK: sets `overrides`
+  local files=(--set data.dev=null --set data.test=null)
+  case $1 in
+    classification) overrides=("${common[@]}" --set "data.train=$work/train.tsv") ;;
+    pair)
+      overrides=("${common[@]}" "${files[@]}" --set task=pair --set "data.train=$work/pair.tsv" --set data.columns.text=text1)
+      ;;
+    tagging) overrides=("${common[@]}" "${files[@]}" --set task=tagging --set "data.train=$work/tags.bio") ;;
+    *)
+      echo "no such task: $1" >&2
+      exit 64
+      ;;
+  esac
+}
 
 ranks() { # ranks COUNT COMMAND...
   local count=$1
@@ -35,9 +64,6 @@ train() { # train NAME RANKS OPTION...: prints the hash of the weights
   }
   hash "$work/$name.out"
 }
-"$LOCKSTEP" train "$recipe" --run "$work/reference" "${overrides[@]}" >"$work/reference.out" 2>/dev/null
-expected=$(hash "$work/reference.out")
-echo "one process: $expected"
 same() { # same WHAT HASH
   if [ "$2" != "$expected" ]; then
     echo "$1: ${2:-no hash}, but $expected was expected" >&2
@@ -46,42 +72,60 @@ same() { # same WHAT HASH
   echo "$1: the same weights"
 }
 
-for count in 1 2 3 4 5 6 7 8; do
-  for bytes in 65536 1048576 0; do
-    for shard in --shard --no-shard; do
-      exchanges=(direct)
-      case $count in 1 | 2 | 4 | 8) exchanges+=(tree) ;; esac
-      for exchange in "${exchanges[@]}"; do
-        for threads in 1 2; do
-          for overlap in --overlap --no-overlap; do
-            same "$count ranks, buckets $bytes, $shard, $exchange, $threads threads, $overlap" \
-              "$(train run "$count" --bucket-bytes "$bytes" "$shard" --exchange "$exchange" --threads "$threads" "$overlap")"
+matrix() { # matrix TASK
+  for count in ${RANKS:-1 2 3 4 5 6 7 8}; do
+    for bytes in ${BUCKETS:-65536 1048576 0}; do
+      for shard in --shard --no-shard; do
+        exchanges=(direct)
+        case $count in 1 | 2 | 4 | 8) exchanges+=(tree) ;; esac
+        for exchange in "${exchanges[@]}"; do
+          for threads in 1 2; do
+            for overlap in --overlap --no-overlap; do
+              same "$1, $count ranks, buckets $bytes, $shard, $exchange, $threads threads, $overlap" \
+                "$(train run "$count" --bucket-bytes "$bytes" "$shard" --exchange "$exchange" --threads "$threads" "$overlap")"
+            done
           done
         done
       done
     done
   done
-done
+}
 
 # A random rank is killed at a random step; then the run goes on on another number of ranks.
 RANDOM=${SEED:-20}
-for kill in $(seq "${KILLS:-20}"); do
-  name=killed$kill
-  count=$((RANDOM % 7 + 2))
-  victim=$((RANDOM % count))
-  line=$((RANDOM % 34 + 1))
-  setsid mpirun --oversubscribe --bind-to none -n "$count" bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK.pid"; exec "$@"' "$work/$name" \
-    "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set checkpoint.everySteps=4 >"$work/$name.out" 2>"$work/$name.log" &
-  process=$!
-  until [ "$(cat "$work/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$line" ] || ! kill -0 "$process" 2>/dev/null; do sleep 0.005; done
-  kill -9 "$(cat "$work/$name.$victim.pid")" 2>/dev/null || true
-  wait "$process" 2>/dev/null || true
-  other=$((RANDOM % 8 + 1))
-  ranks "$other" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --resume >"$work/$name.out" 2>"$work/$name.log" || {
-    tail -n 20 "$work/$name.log" >&2
+killed() { # killed TASK TIMES
+  for kill in $(seq "$2"); do
+    name=killed$kill
+    count=$((RANDOM % 7 + 2))
+    victim=$((RANDOM % count))
+    line=$((RANDOM % 34 + 1))
+    setsid mpirun --oversubscribe --bind-to none -n "$count" bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK.pid"; exec "$@"' "$work/$name" \
+      "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set checkpoint.everySteps=4 >"$work/$name.out" 2>"$work/$name.log" &
+    process=$!
+    until [ "$(cat "$work/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$line" ] || ! kill -0 "$process" 2>/dev/null; do sleep 0.005; done
+    kill -9 "$(cat "$work/$name.$victim.pid")" 2>/dev/null || true
+    wait "$process" 2>/dev/null || true
+    other=$((RANDOM % 8 + 1))
+    ranks "$other" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --resume >"$work/$name.out" 2>"$work/$name.log" || {
+      tail -n 20 "$work/$name.log" >&2
+      exit 1
+    }
+    same "rank $victim of $count killed at line $line, resumed on $other" "$(hash "$work/$name.out")"
+    rm -rf "${work:?}/$name"
+  done
+}
+
+tasks=(${TASKS:-classification pair tagging})
+for task in "${tasks[@]}"; do
+  task_overrides "$task"
+  rm -rf "$work/reference"
+  "$LOCKSTEP" train "$recipe" --run "$work/reference" "${overrides[@]}" >"$work/reference.out" 2>"$work/reference.log" || {
+    tail -n 20 "$work/reference.log" >&2
     exit 1
   }
-  same "rank $victim of $count killed at line $line, resumed on $other" "$(hash "$work/$name.out")"
-  rm -rf "${work:?}/$name"
+  expected=$(hash "$work/reference.out")
+  echo "$task, one process: $expected"
+  matrix "$task"
+  killed "$task" $(((${KILLS:-20} + ${#tasks[@]} - 1) / ${#tasks[@]}))
+  "$LOCKSTEP" verify "$work/reference" --step 30
 done
-"$LOCKSTEP" verify "$work/reference" --step 30

@@ -29,6 +29,7 @@ extension EncoderPass {
     guard var g = gradients else { preconditionFailure("this pass was planned without backward") }
     for number in layers.indices.reversed() {
       let layer = layers[number], start = offsets.layers[number].projectionWeight
+      if recomputes, number + 1 < layers.count { recompute(number) }
       let tiles = rows(layer).tiles
       pool.run(tiles.count) { tile, thread in
         throughFeedForward(layer, number, g, tiles[tile], scratch(of: thread))

@@ -21,6 +21,20 @@ extension EncoderPass {
     }
   }
 
+  /// Computes the inner values of layer `number` again from its input.
+  func recompute(_ number: Int) {
+    let layer = layers[number], heads = configuration.headCount
+    pool.run(tokens.tiles.count) { tile, _ in project(number, tokens.tiles[tile]) }
+    pool.run(batch.sequences.count * heads) { task, thread in
+      attention.forward(
+        work(layer, number, sequence: task / heads, head: task % heads),
+        scratch: scratch(of: thread))
+    }
+    pool.run(tokens.tiles.count) { tile, thread in
+      finish(layer, number, tokens.tiles[tile], scratch(of: thread))
+    }
+  }
+
   /// `x = Dropout(LN(word + position + segment))`, or `LN(Dropout(…))` where the dialect says so.
   private func embed(_ range: Range<Int>, _ mask: UnsafeMutablePointer<Float>) {
     let h = hidden, before = configuration.embeddingDropoutBeforeNorm

@@ -1,6 +1,8 @@
 extension EncoderPass {
-  /// The word table's gradient where a tied decoder reads it too: leaf by leaf the decoder's product and then the rows of
-  /// the embedded tokens `d [T, H]` in order, folded by the canonical tree. Every row is written.
+  /// The word table's gradient where a tied decoder reads it too.
+  ///
+  /// Leaf by leaf the decoder's product and then the rows of the embedded tokens `d [T, H]` in order, folded by the
+  /// canonical tree. Every row is written.
   func dense(
     _ table: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, _ ids: [Int32],
     _ decoder: DecoderGradient

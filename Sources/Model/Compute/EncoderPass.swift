@@ -50,6 +50,8 @@ struct EncoderPass {
   var embedded: UnsafeMutablePointer<Float>
   var layers: [Layer]
   var gradients: Gradients?
+  /// Whether the layers below the last one share their memory and are computed again in backward.
+  let recomputes: Bool
   /// Scratch of one thread, `scratchPitch` floats apart.
   var scratch: UnsafeMutablePointer<Float>
   var scratchPitch: Int
@@ -68,6 +70,8 @@ struct EncoderPass {
     var readsFirstTokensOnly: Bool
     /// Layers to run.
     var depth: Int
+    /// Keep only the layers' inputs and compute the rest again in backward.
+    var recomputes = false
     var dropout: (hidden: Dropout?, attention: Dropout?)
   }
 
@@ -97,8 +101,11 @@ struct EncoderPass {
     embedded = plan.take(t * h)
     var input = embedded
     layers = []
-    // Without backward, layers share their memory, and outputs alternate between two pieces.
+    // Without backward, layers share their memory, and outputs alternate between two pieces; where backward computes layers
+    // again, they share all but their outputs.
     var shared: Layer?
+    recomputes = settings.trains && settings.recomputes
+    let shares = !settings.trains || recomputes
     let outputs = settings.trains ? nil : (plan.take(t * h), plan.take(t * h))
     for number in 0..<settings.depth {
       let firstsOnly = settings.readsFirstTokensOnly && number == settings.depth - 1
@@ -106,14 +113,14 @@ struct EncoderPass {
       if var layer = shared, !firstsOnly {
         layer.input = input
         layer.queryInput = input
-        layer.output = output ?? layer.output
+        layer.output = output ?? plan.take(t * h)
         layers.append(layer)
       } else {
         let layer = Self.layer(
           c, tokens: t, sequences: firsts.count, firstsOnly: firstsOnly, input: input,
           output: output, plan: &plan)
         layers.append(layer)
-        if !settings.trains { shared = layer }
+        if shares { shared = layer }
       }
       input = layers[number].output
     }

@@ -1,7 +1,9 @@
 extension Engine {
   /// Bytes that `gradient(of:)` takes beside parameters and gradient when `leavesAtOnce` leaves of
   /// `batch` are computed together: activations, and partial sums if there are several chunks.
-  package func workingBytes(of batch: PackedBatch, leavesAtOnce: Int) -> Int {
+  package func workingBytes(
+    of batch: PackedBatch, leavesAtOnce: Int, recomputes: Bool = false
+  ) -> Int {
     guard let head else { preconditionFailure("a gradient needs a head") }
     let leaves = batch.leaves.count
     let size = min(leavesAtOnce, leaves)
@@ -9,7 +11,7 @@ extension Engine {
     let settings = EncoderPass.Settings(
       trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
       depth: configuration.layerCount,
-      dropout: (nil, nil))
+      recomputes: recomputes, dropout: (nil, nil))
     var most = 0
     for start in stride(from: 0, to: leaves, by: size) {
       let part = batch.leaves(start..<min(start + size, leaves))

@@ -146,7 +146,7 @@ struct MaskedPass: HeadPass {
       dLogits: logits, hidden: output, words: v, width: h, leafStarts: starts)
   }
 
-  /// For each masked token in order its five likeliest words: id, probability, id, probability, …
+  /// For each masked token in order its five likeliest words: id and probability in turn.
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {

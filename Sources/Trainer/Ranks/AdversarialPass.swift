@@ -46,7 +46,7 @@ final class AdversarialPass {
     self.table = table
   }
 
-  /// Disturbs the word table of `parameters`. Collective.
+  /// Disturbs the word table of `parameters`; collective.
   func disturb(
     _ parameters: Arena, leaves: [[SequenceInput]], randomness: Engine.Randomness?,
     leavesAtOnce: Int?, denominator: Double, step: Int

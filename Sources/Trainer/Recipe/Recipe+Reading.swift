@@ -304,6 +304,7 @@ extension Recipe.Batch {
     size = reader.integer("size", 1...1 << 20) ?? 32
     leaves = reader.integer("leaves", 1...1024) ?? 8
     leavesAtOnce = reader.integer("leavesAtOnce", 1...1024)
+    recomputes = reader.flag("recompute")
     dropsLast = reader.flag("dropLast") ?? false
     reader.finish()
     for (key, value) in [("leaves", leaves), ("leavesAtOnce", leavesAtOnce ?? 1)]

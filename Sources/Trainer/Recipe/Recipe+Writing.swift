@@ -49,6 +49,7 @@ extension Recipe {
       $0.write("size", batch.size)
       $0.write("leaves", batch.leaves)
       $0.write("leavesAtOnce", batch.leavesAtOnce)
+      if let recomputes = batch.recomputes { $0.write("recompute", recomputes) }
       $0.write("dropLast", batch.dropsLast)
     }
     switch length {

@@ -198,6 +198,8 @@ package struct Recipe: Sendable, Equatable {
     package var leaves: Int
     /// Leaves computed together, which never changes the result; nil: as many as memory allows.
     package var leavesAtOnce: Int?
+    /// Whether layers are computed again in backward, which never changes the result; nil: if memory asks for it.
+    package var recomputes: Bool?
     /// Whether the short last step of an epoch is left out.
     package var dropsLast: Bool
   }

@@ -39,7 +39,7 @@ extension Recipe {
     /// What the stored transitions are multiplied with.
     var storedMultiplier: Double { storesMultiplied ? crfMultiplier : 1 }
     package var continuation: BIOFile.Continuation
-    /// Entity types that are learnt; the others are read as O. nil: all.
+    /// Entity types that are learnt, the others being read as O; nil: all.
     package var types: [String]?
   }
 

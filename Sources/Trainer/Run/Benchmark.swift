@@ -12,6 +12,7 @@ package struct BenchmarkShape: Sendable {
   package var spreads: Bool
   package var leaves: Int
   package var leavesAtOnce: Int?
+  package var recomputes = false
   package var dropout: Float
 
   package init(
@@ -71,6 +72,7 @@ package enum Benchmark {
     let pool = ThreadPool(threads: threads)
     defer { pool.stop() }
     let engine = Engine(configuration: shape.configuration, head: head, pool: pool)
+    engine.recomputes = shape.recomputes
     let table = engine.table
     let parameters = Arena(count: table.count)
     let gradient = Arena(count: table.count)

@@ -5,6 +5,8 @@ import Model
 package struct MemoryPlan: Sendable, Equatable {
   /// Leaves computed together.
   package let leavesAtOnce: Int
+  /// Whether layers are computed again in backward instead of being kept.
+  package let recomputes: Bool
   /// Parameters, gradient and two moments.
   package let stateBytes: Int
   /// Activations and partial sums of the largest step that the rows can make.
@@ -12,7 +14,8 @@ package struct MemoryPlan: Sendable, Equatable {
 
   package var totalBytes: Int { stateBytes + stepBytes }
 
-  /// Chooses as many leaves at once as fit into `limit` bytes; the recipe's number if it gives one.
+  /// Chooses as many leaves at once as fit into `limit` bytes, and only where not even one fits, to compute layers again in
+  /// backward; or what the recipe says.
   ///
   /// - Throws: `RunError` if not even one leaf at a time fits.
   package init(
@@ -39,13 +42,19 @@ package struct MemoryPlan: Sendable, Equatable {
         size /= 2
       }
     }
-    let needs = choices.map { size in
-      let bytes = batches.map { engine.workingBytes(of: $0, leavesAtOnce: size) }
-      return (size: size, bytes: bytes.max() ?? 0)
+    // Leaf by leaf costs a few percent of the time, computing layers again a third.
+    let ways = recipe.batch.recomputes.map { [$0] } ?? [false, true]
+    let needs = ways.flatMap { recomputes in
+      choices.map { size in
+        let bytes = batches.map {
+          engine.workingBytes(of: $0, leavesAtOnce: size, recomputes: recomputes)
+        }
+        return (size: size, recomputes: recomputes, bytes: bytes.max() ?? 0)
+      }
     }
     let state = stateBytes
     if let choice = needs.first(where: { state + $0.bytes <= limit }) {
-      (leavesAtOnce, stepBytes) = choice
+      (leavesAtOnce, recomputes, stepBytes) = choice
       return
     }
     let least = needs.min { $0.bytes < $1.bytes }
@@ -136,7 +145,7 @@ extension PreparedRun {
       "steps      \(totalSteps) of \(batches.batchSize) rows, \(batches.stepsPerEpoch) an epoch, \(Self.short(epochs)) epochs",
       "padding    \(avoided) % of the tokens of padded batches avoided",
       "optimizer  \(recipe.optimizer.name.rawValue) \(recipe.optimizer.learningRate), schedule \(recipe.schedule.name.rawValue)",
-      "memory     \(MemoryPlan.text(memory.totalBytes)) planned, \(memory.leavesAtOnce) of \(recipe.batch.leaves) leaves at once",
+      "memory     \(MemoryPlan.text(memory.totalBytes)) planned, \(memory.leavesAtOnce) of \(recipe.batch.leaves) leaves at once\(memory.recomputes ? ", layers computed again in backward" : "")",
       "threads    \(threads)",
     ]
     return lines.joined(separator: "\n")

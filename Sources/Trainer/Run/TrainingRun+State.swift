@@ -211,7 +211,7 @@ extension TrainingRun {
 extension Recipe {
   /// Keys that a resume may change: none of them enters the weights, or the rows are compared themselves.
   private static let freeKeys: Set = [
-    "threads", "memoryLimit", "batch.leavesAtOnce", "checkpoint.everySteps",
+    "threads", "memoryLimit", "batch.leavesAtOnce", "batch.recompute", "checkpoint.everySteps",
     "checkpoint.everyMinutes", "checkpoint.keep", "model.path", "data.train", "data.dev",
     "data.test", "data.format", "data.header", "data.columns.text", "data.columns.text2",
     "data.columns.label", "data.columns.type", "data.columns.id",

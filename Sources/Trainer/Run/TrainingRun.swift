@@ -64,6 +64,7 @@ package final class TrainingRun {
     self.group = group
     self.engine = engine
     self.memory = memory
+    engine.recomputes = memory.recomputes
     self.requests = requests
     self.output = output
     files = try directory.map {

@@ -114,9 +114,9 @@ struct Masker: Sendable {
     continues = (0..<vocabulary.count).map { vocabulary.tokens[$0].hasPrefix("##") }
   }
 
-  /// `example` with the share of its tokens hidden, at least one: eight tenths of them as [MASK], one tenth as a random word, one
-  /// tenth as they are. Special tokens are never hidden.
+  /// `example` with the share of its tokens hidden, at least one; special tokens never are.
   ///
+  /// Eight tenths of them become [MASK], one tenth a random word, one tenth stay as they are.
   /// Source: Devlin and others, "BERT" (2019), section 3.1. With whole words, the `##` pieces of a word share its fate.
   func masked(_ example: SequenceInput, step: UInt32, seed: UInt64) -> SequenceInput {
     let philox = Philox(seed: seed)

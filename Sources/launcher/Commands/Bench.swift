@@ -41,6 +41,9 @@ struct Bench: ParsableCommand {
   @Option(help: "Leaves computed together; by default all.")
   var leavesAtOnce: Int?
 
+  @Flag(help: "Compute layers again in backward instead of keeping them.")
+  var recompute = false
+
   @Option(help: "Dropout of the model.")
   var dropout: Float = 0.1
 
@@ -61,9 +64,10 @@ struct Bench: ParsableCommand {
 
   func run() throws {
     Console.message(KernelChoice.description)
-    let shape = BenchmarkShape(
+    var shape = BenchmarkShape(
       configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
       leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
+    shape.recomputes = recompute
     let result = Benchmark.run(
       shape, threads: threads.count, warmup: warmup, steps: steps,
       progress: { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") })

@@ -120,12 +120,15 @@ import Testing
   }
 
   @Test(arguments: cases)
-  func `bits do not depend on threads or on leaves at once`(c: Case) {
+  func `bits do not depend on threads, on leaves at once or on recomputation`(c: Case) {
     let examples = Self.examples(c, [5, 17, 40, 2, 33, 7, 41])
     var reference: [UInt32]?
-    for (threads, atOnce) in [(1, 8), (2, 8), (3, 2), (2, 1)] {
+    for (threads, atOnce, recomputes) in [
+      (1, 8, false), (2, 8, true), (3, 2, false), (2, 1, true),
+    ] {
       let (engine, parameters) = GradientLawTests.model(
         hidden: 32, threads: threads, head: c.head)
+      engine.recomputes = recomputes
       let gradient = Arena(count: engine.table.count)
       _ = engine.gradient(
         of: Self.batch(c, examples, leaves: 8), parameters: parameters, into: gradient,
