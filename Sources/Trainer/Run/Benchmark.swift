@@ -61,70 +61,122 @@ package enum Benchmark {
     /// Operations a second that plain single-threaded products reach on all threads, measured
     /// between the steps; the median.
     package let productRate: Double
+    /// Seconds of a step in which the slowest rank waited for the exchange after its backward pass; the median.
+    package let waitSeconds: Double
   }
 
-  /// Runs `warmup` and then `steps` steps; `progress` hears each one's number and seconds.
+  /// A model with all that makes its steps, as a run has them.
+  private struct Trainee {
+    let step: DistributedStep
+    let leaves: [[SequenceInput]]
+    let shape: BenchmarkShape
+
+    init(
+      _ shape: BenchmarkShape, group: RankGroup, exchange: ExchangeSettings, pool: ThreadPool
+    ) throws {
+      let head = Head(outputs: 2, loss: .softmax, usesPooler: true, dropout: shape.dropout)
+      let engine = Engine(configuration: shape.configuration, head: head, pool: pool)
+      engine.recomputes = shape.recomputes
+      let table = engine.table
+      let parameters = Arena(count: table.count)
+      ParameterInitialization(seed: 1).fill(
+        Set(table.parameters.map(\.name)), of: table, in: parameters,
+        purpose: .modelInitialisation
+      ) { _ in .uniform(limit: 0.035) }
+      let optimizer = Optimizer(
+        OptimizerSettings(.adamW, weightDecay: 0.01, clipping: .torch(1)), table: table,
+        trainable: Array(repeating: true, count: table.parameters.count), pool: pool)
+      step = try DistributedStep(
+        group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
+      leaves = Benchmark.leaves(shape)
+      self.shape = shape
+    }
+
+    /// Makes step `number`; returns its seconds.
+    func run(_ number: Int) throws -> (seconds: Double, result: DistributedStep.Result) {
+      let clock = ContinuousClock(), start = clock.now
+      let result = try step.run(
+        leaves: leaves, randomness: Engine.Randomness(seed: 1, step: number),
+        leavesAtOnce: shape.leavesAtOnce, denominator: Double(shape.batch), learningRate: 1e-5,
+        step: number)
+      return ((clock.now - start).seconds, result)
+    }
+  }
+
+  /// Runs `warmup` and then `steps` steps on the ranks of `group`; `progress` hears each one's number and seconds.
+  ///
+  /// Collective: all ranks measure, each for itself.
   package static func run(
-    _ shape: BenchmarkShape, threads: Int, warmup: Int, steps: Int,
-    progress: (Int, Double) -> Void
-  ) -> Result {
-    let head = Head(outputs: 2, loss: .softmax, usesPooler: true, dropout: shape.dropout)
+    _ shape: BenchmarkShape, group: RankGroup, exchange: ExchangeSettings = ExchangeSettings(),
+    threads: Int, warmup: Int, steps: Int, progress: (Int, Double) -> Void
+  ) throws -> Result {
     let pool = ThreadPool(threads: threads)
     defer { pool.stop() }
-    let engine = Engine(configuration: shape.configuration, head: head, pool: pool)
-    engine.recomputes = shape.recomputes
-    let table = engine.table
-    let parameters = Arena(count: table.count)
-    let gradient = Arena(count: table.count)
-    ParameterInitialization(seed: 1).fill(
-      Set(table.parameters.map(\.name)), of: table, in: parameters, purpose: .modelInitialisation
-    ) { _ in .uniform(limit: 0.035) }
-    let optimizer = Optimizer(
-      OptimizerSettings(.adamW, weightDecay: 0.01, clipping: .torch(1)), table: table,
-      trainable: Array(repeating: true, count: table.parameters.count), pool: pool)
-    let batch = batch(shape)
+    let trainee = try Trainee(shape, group: group, exchange: exchange, pool: pool)
     let products = ProductSpeed(
       hidden: shape.configuration.hiddenSize, intermediate: shape.configuration.intermediateSize,
       pool: pool)
     // About a tenth of a step, so that a change of the machine's speed hits both alike.
     let product = Double(
       512 * shape.configuration.intermediateSize * shape.configuration.hiddenSize)
-    let repetitions = max(1, Int(shape.operations / 20 / product / Double(threads)))
-    var rates: [Double] = []
-    let clock = ContinuousClock()
-    var seconds: [Double] = []
+    let repetitions = max(
+      1, Int(shape.operations / 20 / product / Double(threads * group.size)))
+    var rates: [Double] = [], seconds: [Double] = [], waits: [Double] = []
     for step in 0..<warmup + steps {
-      let start = clock.now
-      _ = engine.gradient(
-        of: batch, parameters: parameters, into: gradient,
-        randomness: Engine.Randomness(seed: 1, step: step), leavesAtOnce: shape.leavesAtOnce)
-      do {
-        try optimizer.update(
-          parameters: parameters, gradient: gradient, denominator: Double(shape.batch),
-          learningRate: 1e-5, step: step)
-      } catch {
-        preconditionFailure("random weights gave a gradient that is not finite: \(error)")
-      }
-      let time = (clock.now - start).seconds
-      progress(step + 1, time)
-      if step >= warmup {
-        seconds.append(time)
-        rates.append(products.measure(repetitions: repetitions))
-      }
+      let made = try trainee.run(step)
+      progress(step + 1, made.seconds)
+      guard step >= warmup else { continue }
+      seconds.append(made.seconds)
+      waits.append(made.result.waitSeconds.max() ?? 0)
+      rates.append(products.measure(repetitions: repetitions))
     }
     return Result(
-      medianSeconds: median(seconds), bestSeconds: seconds.min() ?? 0, tokens: batch.tokenCount,
-      operations: shape.operations, productRate: median(rates))
+      medianSeconds: median(seconds), bestSeconds: seconds.min() ?? 0,
+      tokens: shape.lengths.reduce(0, +), operations: shape.operations,
+      productRate: median(rates) * Double(group.size), waitSeconds: median(waits))
   }
 
-  private static func median(_ values: [Double]) -> Double {
+  /// What leaves cost: steps with `shape.leaves` leaves and with one, in turns.
+  ///
+  /// Returns the ratio of each pair of neighbouring steps, after `warmup` pairs.
+  package static func price(
+    _ shape: BenchmarkShape, threads: Int, warmup: Int, pairs: Int,
+    progress: (_ pair: Int, _ leaves: Double, _ one: Double) -> Void
+  ) throws -> [Double] {
+    let pool = ThreadPool(threads: threads)
+    defer { pool.stop() }
+    func trainee(_ leaves: Int) throws -> Trainee {
+      var shape = shape
+      shape.leaves = leaves
+      return try Trainee(
+        shape, group: .alone(leaves: leaves), exchange: ExchangeSettings(), pool: pool)
+    }
+    let (many, one) = (try trainee(shape.leaves), try trainee(1))
+    var ratios: [Double] = []
+    for pair in 0..<warmup + pairs {
+      // In turns, so that neither is always the first.
+      let times: (Double, Double)
+      if pair.isMultiple(of: 2) {
+        let first = try many.run(pair).seconds
+        times = (first, try one.run(pair).seconds)
+      } else {
+        let first = try one.run(pair).seconds
+        times = (try many.run(pair).seconds, first)
+      }
+      progress(pair + 1, times.0, times.1)
+      if pair >= warmup { ratios.append(times.0 / times.1) }
+    }
+    return ratios
+  }
+
+  package static func median(_ values: [Double]) -> Double {
     let sorted = values.sorted(), middle = values.count / 2
     return values.count.isMultiple(of: 2)
       ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
   }
 
   /// Rows of random ids, dealt to the leaves.
-  private static func batch(_ shape: BenchmarkShape) -> PackedBatch {
+  private static func leaves(_ shape: BenchmarkShape) -> [[SequenceInput]] {
     let philox = Philox(seed: 2)
     let sequences = shape.lengths.enumerated().map { number, length in
       let ids = (0..<length).map { i in
@@ -140,6 +192,6 @@ package enum Benchmark {
       cost: SequenceCost(
         hiddenSize: shape.configuration.hiddenSize,
         intermediateSize: shape.configuration.intermediateSize))
-    return PackedBatch(leaves: dealt.map { $0.map { sequences[$0] } })
+    return dealt.map { $0.map { sequences[$0] } }
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collective
 import Foundation
 import Model
 import Trainer
@@ -41,6 +42,12 @@ struct Bench: ParsableCommand {
   @Option(help: "Leaves computed together; by default all.")
   var leavesAtOnce: Int?
 
+  @Flag(
+    help:
+      "Measure what leaves cost: steps with --leaves and with one leaf in turns, and the median of their ratios."
+  )
+  var price = false
+
   @Flag(help: "Compute layers again in backward instead of keeping them.")
   var recompute = false
 
@@ -63,14 +70,52 @@ struct Bench: ParsableCommand {
   }
 
   func run() throws {
-    Console.message(KernelChoice.description)
-    var shape = BenchmarkShape(
-      configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
-      leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
-    shape.recomputes = recompute
-    let result = Benchmark.run(
-      shape, threads: threads.count, warmup: warmup, steps: steps,
-      progress: { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") })
+    try Ranks.run(stallSeconds: CollectiveEngine.Settings().stallSeconds) { collective in
+      var shape = BenchmarkShape(
+        configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
+        leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
+      shape.recomputes = recompute
+      if collective.isRoot { Console.message(KernelChoice.description) }
+      if price { try measurePrice(shape, collective) } else { try measure(shape, collective) }
+    }
+  }
+
+  /// Steps with the leaves and with one, in turns.
+  private func measurePrice(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
+    guard collective.size == 1 else {
+      throw ValidationError(
+        "--price compares two computations of one process: run it without mpirun.")
+    }
+    let ratios = try Benchmark.price(shape, threads: threadCount, warmup: warmup, pairs: steps) {
+      Console.message(
+        "pair \($0)  \(leaves) leaves \(String(format: "%.3f", $1)) s, one \(String(format: "%.3f", $2)) s"
+      )
+    }
+    let median = Benchmark.median(ratios)
+    if json {
+      try Console.print(
+        "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\",\"leaves\":\(leaves),\"medianRatio\":\(median),\"ratios\":\(ratios)}"
+      )
+    } else {
+      let all = ratios.map { String(format: "%.3f", $0) }.joined(separator: " ")
+      try Console.print(
+        String(
+          format:
+            "a step of %d leaves takes %.1f %% more time than one of a single leaf (median of pairs: ",
+          leaves, 100 * (median - 1)) + all + ")")
+    }
+  }
+
+  private var threadCount: Int { threads.threads ?? Ranks.threads }
+
+  private func measure(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
+    let group = try RankGroup(collective, leaves: leaves)
+    let result = try Benchmark.run(
+      shape, group: group, threads: threadCount, warmup: warmup, steps: steps,
+      progress: {
+        if group.isRoot { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") }
+      })
+    guard group.isRoot else { return }
     let rates = (
       median: result.operations / result.medianSeconds / 1e9,
       best: result.operations / result.bestSeconds / 1e9
@@ -79,7 +124,7 @@ struct Bench: ParsableCommand {
     if json {
       try Console.print(
         "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\","
-          + "\"threads\":\(threads.count),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
+          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
           + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
           + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
           + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"
