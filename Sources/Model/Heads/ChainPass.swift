@@ -18,9 +18,7 @@ struct ChainPass: HeadPass {
   }
 
   func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      classifier.forward(encoder, encoder.tokens, range, x: rows, mask: mask)
-    }
+    classifier.forward(encoder, tokens: rows)
   }
 
   func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
@@ -54,17 +52,13 @@ struct ChainPass: HeadPass {
   func backward(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into d: UnsafeMutablePointer<Float>
   ) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      classifier.backward(encoder, encoder.tokens, range, into: d, mask: mask)
-    }
+    classifier.backward(encoder, tokens: d)
   }
 
   func weightGradients(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget
   ) {
-    encoder.compute([
-      classifier.weightGradient(x: rows, leafStarts: encoder.tokens.leafStarts, into: target)
-    ])
+    encoder.compute([classifier.weightGradient(encoder, tokens: rows, into: target)])
     guard let place = target.place(transitions), let dTransitions else { return }
     let count = crf.labels * crf.labels
     ColumnSums.fold(
@@ -74,9 +68,7 @@ struct ChainPass: HeadPass {
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {
-    let c = crf.labels, range = batch.offsets[example]..<batch.offsets[example + 1]
-    return Array(
-      UnsafeBufferPointer(start: classifier.values + range.lowerBound * c, count: range.count * c))
-      + (0..<c * c).map { crf.transitions[$0] * crf.multiplier }
+    classifier.values(ofExample: example, batch)
+      + (0..<crf.labels * crf.labels).map { crf.transitions[$0] * crf.multiplier }
   }
 }

@@ -87,3 +87,35 @@ struct HeadDense {
       bias: bias.flatMap(target.place), leafStarts: leafStarts)
   }
 }
+
+/// A layer over all tokens, as the heads that label or point at them have one.
+extension HeadDense {
+  /// Outputs of every token from `rows [T, inputs]`.
+  func forward(_ encoder: EncoderPass, tokens rows: UnsafePointer<Float>) {
+    encoder.forEachTile(of: encoder.tokens) { range, mask in
+      forward(encoder, encoder.tokens, range, x: rows, mask: mask)
+    }
+  }
+
+  /// The gradient of every token, written to `d`.
+  func backward(_ encoder: EncoderPass, tokens d: UnsafeMutablePointer<Float>) {
+    encoder.forEachTile(of: encoder.tokens) { range, mask in
+      backward(encoder, encoder.tokens, range, into: d, mask: mask)
+    }
+  }
+
+  /// The gradient of weight and bias, where the layer read the tokens `rows`.
+  func weightGradient(
+    _ encoder: EncoderPass, tokens rows: UnsafePointer<Float>, into target: GradientTarget
+  ) -> WeightGradient {
+    weightGradient(x: rows, leafStarts: encoder.tokens.leafStarts, into: target)
+  }
+
+  /// The outputs of the tokens of example `example`, row after row.
+  func values(ofExample example: Int, _ batch: PackedBatch) -> [Float] {
+    let range = batch.offsets[example]..<batch.offsets[example + 1]
+    return Array(
+      UnsafeBufferPointer(
+        start: values + range.lowerBound * outputs, count: range.count * outputs))
+  }
+}

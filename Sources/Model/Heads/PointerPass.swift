@@ -15,9 +15,7 @@ struct PointerPass: HeadPass {
   }
 
   func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      dense.forward(encoder, encoder.tokens, range, x: rows, mask: mask)
-    }
+    dense.forward(encoder, tokens: rows)
   }
 
   func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
@@ -49,17 +47,13 @@ struct PointerPass: HeadPass {
   func backward(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into d: UnsafeMutablePointer<Float>
   ) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      dense.backward(encoder, encoder.tokens, range, into: d, mask: mask)
-    }
+    dense.backward(encoder, tokens: d)
   }
 
   func weightGradients(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget
   ) {
-    encoder.compute([
-      dense.weightGradient(x: rows, leafStarts: encoder.tokens.leafStarts, into: target)
-    ])
+    encoder.compute([dense.weightGradient(encoder, tokens: rows, into: target)])
   }
 
   /// The logits of the start `[S]`, then those of the end `[S]`.

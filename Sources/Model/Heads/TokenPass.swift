@@ -11,9 +11,7 @@ struct TokenPass: HeadPass {
   }
 
   func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      classifier.forward(encoder, encoder.tokens, range, x: rows, mask: mask)
-    }
+    classifier.forward(encoder, tokens: rows)
   }
 
   func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
@@ -37,24 +35,18 @@ struct TokenPass: HeadPass {
   func backward(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into d: UnsafeMutablePointer<Float>
   ) {
-    encoder.forEachTile(of: encoder.tokens) { range, mask in
-      classifier.backward(encoder, encoder.tokens, range, into: d, mask: mask)
-    }
+    classifier.backward(encoder, tokens: d)
   }
 
   func weightGradients(
     _ encoder: EncoderPass, _ rows: UnsafePointer<Float>, into target: GradientTarget
   ) {
-    encoder.compute([
-      classifier.weightGradient(x: rows, leafStarts: encoder.tokens.leafStarts, into: target)
-    ])
+    encoder.compute([classifier.weightGradient(encoder, tokens: rows, into: target)])
   }
 
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {
-    let c = head.outputs, range = batch.offsets[example]..<batch.offsets[example + 1]
-    return Array(
-      UnsafeBufferPointer(start: classifier.values + range.lowerBound * c, count: range.count * c))
+    classifier.values(ofExample: example, batch)
   }
 }

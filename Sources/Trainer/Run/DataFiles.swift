@@ -76,29 +76,33 @@ struct DataFiles {
   }
 
   /// The examples of `rows`; up to `limit` rows that are wrong are left out, and said.
+  ///
+  /// - Throws: `DataErrors` with all problems where more rows are wrong, or a problem is not of a row.
   static func examples(
     _ rows: any TaskRows, _ context: TaskContext, skippingUpTo limit: Int
   ) throws -> ExampleSet {
     var rows = rows
-    var skipped: [String] = []
+    var skipped: Set<Int> = [], said: [String] = []
+    var first: DataErrors?
     while true {
       do {
         let set = try rows.examples(context, withLabel: true)
         guard !skipped.isEmpty else { return set }
         return set.noting(
           "\(set.file): \(skipped.count) rows are left out (data.skipBad):\n  "
-            + skipped.joined(separator: "\n  "))
+            + said.joined(separator: "\n  "))
       } catch let error as DataErrors {
-        let lines = Set(error.problems.compactMap(\.line))
-        guard !lines.isEmpty, error.problems.allSatisfy({ $0.line != nil }),
-          skipped.count + error.count <= limit
-            || lines.count + skipped.count <= limit
-              && error.count > error.problems.count
-        else { throw error }
-        skipped += error.problems.map(\.description)
-        guard skipped.count <= limit else { throw error }
+        // An error shows its first problems only, so a file with many is read several times.
+        let whole = first ?? error
+        first = whole
+        let lines = error.problems.compactMap(\.line)
+        guard lines.count == error.problems.count, !lines.isEmpty,
+          skipped.union(lines).count <= limit
+        else { throw whole }
+        skipped.formUnion(lines)
+        said += error.problems.map(\.description)
         let reported = rows.reported.map(\.line)
-        rows = rows.filtered { !lines.contains(reported[$0]) }
+        rows = rows.filtered { !skipped.contains(reported[$0]) }
       }
     }
   }

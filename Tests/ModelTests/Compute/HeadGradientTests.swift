@@ -96,25 +96,12 @@ import Testing
     let randomness = Engine.Randomness(seed: 5, step: 3)
     _ = engine.gradient(
       of: batch, parameters: parameters, into: gradient, randomness: randomness)
-    var moved = 0
-    for p in engine.table.parameters {
-      let philox = Philox(seed: UInt64(p.range.lowerBound))
-      let direction = p.range.map { Philox.unit(philox.block(SIMD4(UInt32($0), 1, 0, 0))[0]) - 0.5 }
-      let slope = zip(p.range, direction).reduce(0.0) {
-        $0 + Double(gradient.base[$1.0]) * Double($1.1)
-      }
-      func loss(_ t: Float) -> Double {
-        for (i, d) in zip(p.range, direction) { parameters.base[i] += t * d }
-        defer { for (i, d) in zip(p.range, direction) { parameters.base[i] -= t * d } }
-        return engine.gradient(
-          of: batch, parameters: parameters, into: scratch, randomness: randomness
-        ).numerator
-      }
-      let step: Float = 1 / 256
-      let difference = (loss(step) - loss(-step)) / Double(2 * step)
-      let size = max(abs(slope), abs(difference), 0.1)
-      #expect(abs(slope - difference) / size < 0.03, "\(p.name): \(slope) and \(difference)")
-      if abs(slope) > 1e-3 { moved += 1 }
+    let moved = GradientLawTests.checkSlopes(
+      engine, parameters, gradient, step: 1 / 256, tolerance: 0.03, least: 0.1
+    ) {
+      engine.gradient(
+        of: batch, parameters: parameters, into: scratch, randomness: randomness
+      ).numerator
     }
     #expect(moved > 20, "only \(moved) tensors have a slope to speak of")
   }
