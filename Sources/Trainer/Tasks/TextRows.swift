@@ -147,11 +147,12 @@ struct Masker: Sendable {
       for token in group {
         let draw = words(token, 1)
         result.target[token] = Float(example.ids[token])
-        let tenth = UInt64(draw[0]) * 10 >> 32
+        // A shift binds closer than a product.
+        let tenth = (UInt64(draw[0]) * 10) >> 32
         if tenth < 8 {
           result.ids[token] = mask
         } else if tenth == 8 {
-          result.ids[token] = Int32(UInt64(draw[1]) * UInt64(count) >> 32)
+          result.ids[token] = Int32((UInt64(draw[1]) * UInt64(count)) >> 32)
         }
       }
     }
