@@ -48,7 +48,8 @@ struct RelationDecoder: ExampleDecoder {
     let words = Philox(seed: seed).block(
       SIMD4(
         0, UInt32(example.exampleID), UInt32(step), RandomPurpose.subjectSampling.word()))
-    func draw(_ count: Int, _ word: UInt32) -> Int { Int(UInt64(word) * UInt64(count) >> 32) }
+    // A shift binds closer than a product.
+    func draw(_ count: Int, _ word: UInt32) -> Int { Int((UInt64(word) * UInt64(count)) >> 32) }
     let starts = gold.relations.map(\.subject.first)
     let first = starts[draw(starts.count, words[0])]
     let ends = gold.relations.map(\.subject.last).filter { $0 >= first }
