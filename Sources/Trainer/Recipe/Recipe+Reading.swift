@@ -71,7 +71,7 @@ extension Recipe {
       dialect: dialect)
     relation = Relation(root.section("relation"), task: self.task, dialect: dialect)
     eventSubject = EventSubject(root.section("eventSubject"), task: self.task, dialect: dialect)
-    reading = Reading(root.section("reading"), task: self.task)
+    reading = Reading(root.section("reading"), task: self.task, dialect: dialect)
     masking = Masking(root.section("masking"), task: self.task)
     training = Training(
       root.section("training"), task: self.task, kind: self.classification.kind,

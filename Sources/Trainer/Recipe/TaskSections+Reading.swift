@@ -80,9 +80,9 @@ extension Recipe.EventSubject {
 }
 
 extension Recipe.Reading {
-  init(_ reader: RecipeReader, task: Recipe.Task) {
+  init(_ reader: RecipeReader, task: Recipe.Task, dialect: Dialect) {
     maxQuestion = reader.integer("maxQuestion", 1...4096) ?? 64
-    stride = reader.integer("stride", 0...4096) ?? 128
+    stride = reader.integer("stride", (dialect == .google ? 1 : 0)...4096) ?? 128
     maxAnswer = reader.integer("maxAnswer", 1...4096) ?? 30
     best = reader.integer("best", 1...1000) ?? 20
     nullThreshold = reader.number("nullThreshold", .any) ?? 0

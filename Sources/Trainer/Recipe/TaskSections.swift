@@ -75,7 +75,7 @@ extension Recipe {
   package struct Reading: Sendable, Equatable, Codable {
     /// Tokens of a question that are kept.
     package var maxQuestion: Int
-    /// Tokens that two neighbouring windows have in common.
+    /// Tokens that two neighbouring windows have in common; in the dialect `google` tokens from one to the next, at least 1.
     package var stride: Int
     /// Tokens of an answer.
     package var maxAnswer: Int

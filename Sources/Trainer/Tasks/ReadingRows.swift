@@ -46,9 +46,13 @@ package struct ReadingRows: TaskRows {
       let text = contexts[question.context]
       let first = sequences.count
       do {
-        let inputs = try tokenizer.windows(
-          tokens.prefix(section.maxQuestion), text, limit: definition.maxLength,
-          overlap: section.stride)
+        let asked = tokens.prefix(section.maxQuestion)
+        // The stride of Google's run_squad.py goes from window to window, Hugging Face's is what they share.
+        let inputs =
+          definition.dialect == .google
+          ? try tokenizer.windows(asked, text, limit: definition.maxLength, step: section.stride)
+          : try tokenizer.windows(
+            asked, text, limit: definition.maxLength, overlap: section.stride)
         report.add(
           tokens: tokens.count + text.count, cut: max(0, tokens.count - section.maxQuestion))
         let ranges = inputs.map { $0.windowStart..<$0.windowStart + $0.second.count }
