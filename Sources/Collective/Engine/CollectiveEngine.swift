@@ -102,6 +102,12 @@ package final class CollectiveEngine: @unchecked Sendable {
   /// A single process has nobody to talk to and no thread.
   var usesThread: Bool { settings.progress == .thread && size > 1 }
 
+  /// Seconds since the engine was made: the clock of the flight recorder.
+  package var seconds: Double { monotonicSeconds() - startTime }
+
+  /// The number of the operation that is submitted next.
+  package var nextOperation: Int { gate.withLock { nextSequence } }
+
   /// What was sent and received so far.
   package var traffic: Counters { progressLock.withLock { counters } }
 

@@ -56,6 +56,17 @@ package final class Arena: @unchecked Sendable {
     }
   }
 
+  /// Gives the memory of the elements of `range` back where the system can take it: they are zero then, or what they were.
+  ///
+  /// For what another rank holds and nobody reads here.
+  package func discard(_ range: Range<Int>) {
+    guard isMapped, !range.isEmpty else { return }
+    let page = Int(getpagesize())
+    let first = (range.lowerBound * MemoryLayout<Float>.stride + page - 1) / page * page
+    let end = range.upperBound * MemoryLayout<Float>.stride / page * page
+    if end > first { madvise(UnsafeMutableRawPointer(base) + first, end - first, MADV_DONTNEED) }
+  }
+
   /// The elements of `range`.
   package subscript(range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
     precondition(

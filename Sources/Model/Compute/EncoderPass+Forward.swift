@@ -1,6 +1,9 @@
 extension EncoderPass {
   /// Runs the embeddings and all planned layers.
-  func forward() {
+  ///
+  /// `reading` is called with an offset before any parameter in front of it is read for the first time.
+  func forward(reading: (Int) -> Void = { _ in }) {
+    reading(end(ofLayer: 0))
     pool.run(tokens.tiles.count) { tile, thread in
       embed(tokens.tiles[tile], scratch(of: thread))
       if !layers.isEmpty { project(0, tokens.tiles[tile]) }
@@ -14,11 +17,17 @@ extension EncoderPass {
           scratch: scratch(of: thread))
       }
       let tiles = rows(layer).tiles
+      if number + 1 < layers.count { reading(end(ofLayer: number + 1)) }
       pool.run(tiles.count) { tile, thread in
         finish(layer, number, tiles[tile], scratch(of: thread))
         if number + 1 < layers.count { project(number + 1, tiles[tile]) }
       }
     }
+  }
+
+  /// Where the parameters of the embeddings and of layers 0 to `number` end; the head's follow the last layer's.
+  private func end(ofLayer number: Int) -> Int {
+    number + 1 < offsets.layers.count ? offsets.layers[number + 1].projectionWeight : offsets.head
   }
 
   /// Computes the inner values of layer `number` again from its input.

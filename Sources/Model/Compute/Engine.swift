@@ -56,10 +56,12 @@ package final class Engine {
   ///
   /// `trainable` holds one flag for each of `table.parameters`: the gradient of a frozen tensor is left
   /// as it is and costs nothing. `leavesAtOnce` (a power of two) leaves are computed together: fewer
-  /// need less memory. `closed` is called with an offset when all of `gradient` from there on is final.
+  /// need less memory. `closed` is called with an offset when all of `gradient` from there on is final; `reading` with one
+  /// before parameters in front of it are read, so that later ones may still be on their way.
   package func gradient(
     of batch: PackedBatch, parameters: Arena, into gradient: Arena, randomness: Randomness?,
-    trainable: [Bool]? = nil, leavesAtOnce: Int? = nil, closed: (Int) -> Void = { _ in }
+    trainable: [Bool]? = nil, leavesAtOnce: Int? = nil,
+    reading: (Int) -> Void = { _ in }, closed: (Int) -> Void = { _ in }
   ) -> StepLoss {
     precondition(
       parameters.count == table.count && gradient.count == table.count,
@@ -78,7 +80,7 @@ package final class Engine {
       let target = GradientTarget(arena: partial(slot, gradient), trained: trained)
       let loss = pass(
         part, parameters: parameters, randomness: randomness, target: target,
-        closed: chunks == 1 ? closed : { _ in })
+        reading: reading, closed: chunks == 1 ? closed : { _ in })
       losses[slot] = loss.numerator
       leafLosses += loss.leaves
     } merge: { from, into in
@@ -125,7 +127,7 @@ package final class Engine {
   /// Forward and backward of one chunk.
   private func pass(
     _ batch: PackedBatch, parameters: Arena, randomness: Randomness?, target: GradientTarget,
-    closed: (Int) -> Void
+    reading: (Int) -> Void, closed: (Int) -> Void
   ) -> StepLoss {
     guard let head else { preconditionFailure("a gradient needs a head") }
     func dropout(_ rate: Float) -> Dropout? {
@@ -147,7 +149,8 @@ package final class Engine {
     guard let gradients = encoder.gradients, let last = encoder.layers.last else {
       preconditionFailure("a model without layers cannot be trained")
     }
-    encoder.forward()
+    encoder.forward(reading: reading)
+    reading(table.count)
     headPass.forward(encoder, last.output)
     let loss = headPass.loss(batch, pool: pool)
     headPass.backward(encoder, last.output, into: gradients.output)

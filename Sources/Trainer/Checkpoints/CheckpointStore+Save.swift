@@ -10,6 +10,14 @@ package struct SavedCheckpoint: Sendable, Equatable {
   package let bytes: Int
 }
 
+/// A checkpoint whose files are written and which is none yet: it has a passing name, and the disk may not have it.
+package struct DraftedCheckpoint: Sendable {
+  package let saved: SavedCheckpoint
+  fileprivate let state: RunState
+  fileprivate let partial: URL
+  fileprivate let files: [FileOperations.WrittenFile]
+}
+
 extension CheckpointStore {
   /// Writes a checkpoint and makes it the latest, then removes those that need not be kept: all but the last
   /// `keep` up to this step, and the one of `state.best`.
@@ -20,52 +28,73 @@ extension CheckpointStore {
   package func save(
     _ state: RunState, parameters: Arena, optimizer: Optimizer
   ) throws -> SavedCheckpoint {
+    let draft = try draft(state, parameters: parameters, moments: optimizer.momentTensors, optimizer)
+    try publish(draft)
+    return draft.saved
+  }
+
+  /// Writes the files of a checkpoint, of which the system may hold a part in memory; `publish` makes it the latest.
+  ///
+  /// When this returns, the parameters and moments may change. `moments` are the optimizer's, wherever they come from.
+  package func draft(
+    _ state: RunState, parameters: Arena, moments: [SafetensorsWriter.Tensor],
+    _ optimizer: Optimizer
+  ) throws -> DraftedCheckpoint {
     let partial = url(ofStep: state.step, .partial)
-    let final = url(ofStep: state.step)
-    let saved: SavedCheckpoint
+    return try removing(partial) {
+      if Self.exists(partial) { try operations.remove(partial) }
+      try operations.createFolder(partial)
+      var written: [FileOperations.WrittenFile] = []
+      func write(
+        _ name: String, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+      ) throws {
+        written.append(try operations.write(partial.appending(path: name), body))
+      }
+      func write(_ name: String, json: Data) throws {
+        try write(name) { append in try json.withUnsafeBytes(append) }
+      }
+      let weights = SafetensorsWriter.tensors(optimizer.table, of: parameters)
+      try write(CheckpointManifest.weights) { try SafetensorsWriter.stream(weights, to: $0) }
+      try write(CheckpointManifest.moments) {
+        try SafetensorsWriter.stream(moments, metadata: [:], to: $0)
+      }
+      try write(CheckpointManifest.state, json: StrictJSON.encode(state))
+      let files = written.map {
+        ($0.url.lastPathComponent, CheckpointManifest.File(bytes: $0.bytes, sha256: $0.sha256))
+      }
+      let manifest = CheckpointManifest(files: Dictionary(files) { $1 })
+      try write(CheckpointManifest.name, json: StrictJSON.encode(manifest))
+      return DraftedCheckpoint(
+        saved: SavedCheckpoint(
+          url: url(ofStep: state.step), weightsDigest: written[0].sha256,
+          bytes: written.reduce(0) { $0 + $1.bytes }), state: state, partial: partial,
+        files: written)
+    }
+  }
+
+  /// Waits for the disk, then makes `draft` the latest checkpoint and removes those that need not be kept.
+  ///
+  /// May run on another thread than the one that trains, while no other call of this store does.
+  package func publish(_ draft: DraftedCheckpoint) throws {
+    let final = draft.saved.url
+    try removing(draft.partial) {
+      for file in draft.files { try operations.synchronize(file) }
+      try operations.synchronizeFolder(draft.partial)
+      try publish(draft.partial, as: final, step: draft.state.step)
+    }
+    try name(final.lastPathComponent)
+    try prune(after: draft.state)
+  }
+
+  /// Removes `partial` when `body` throws.
+  private func removing<Result>(_ partial: URL, after body: () throws -> Result) throws -> Result {
     do {
-      saved = try write(state, parameters: parameters, optimizer: optimizer, into: partial)
-      try publish(partial, as: final, step: state.step)
+      return try body()
     } catch {
       // What cannot be removed now is removed at the next start.
       try? operations.remove(partial)
       throw error
     }
-    try name(final.lastPathComponent)
-    try prune(after: state)
-    return SavedCheckpoint(
-      url: final, weightsDigest: saved.weightsDigest, bytes: saved.bytes)
-  }
-
-  /// Writes all files of a checkpoint into the new folder `folder`, the manifest last.
-  private func write(
-    _ state: RunState, parameters: Arena, optimizer: Optimizer, into folder: URL
-  ) throws -> SavedCheckpoint {
-    if Self.exists(folder) { try operations.remove(folder) }
-    try operations.createFolder(folder)
-    var files: [String: CheckpointManifest.File] = [:]
-    func write(
-      _ name: String, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
-    ) throws {
-      let written = try operations.write(folder.appending(path: name), body)
-      files[name] = .init(bytes: written.bytes, sha256: written.sha256)
-    }
-    func write(_ name: String, json: Data) throws {
-      try write(name) { append in try json.withUnsafeBytes(append) }
-    }
-    let weights = SafetensorsWriter.tensors(optimizer.table, of: parameters)
-    try write(CheckpointManifest.weights) { try SafetensorsWriter.stream(weights, to: $0) }
-    let moments = optimizer.momentTensors
-    try write(CheckpointManifest.moments) {
-      try SafetensorsWriter.stream(moments, metadata: [:], to: $0)
-    }
-    try write(CheckpointManifest.state, json: StrictJSON.encode(state))
-    let digest = files[CheckpointManifest.weights]?.sha256 ?? ""
-    let manifest = CheckpointManifest(files: files)
-    try write(CheckpointManifest.name, json: StrictJSON.encode(manifest))
-    try operations.synchronizeFolder(folder)
-    return SavedCheckpoint(
-      url: folder, weightsDigest: digest, bytes: files.values.reduce(0) { $0 + $1.bytes })
   }
 
   /// Gives a complete folder its name.
@@ -90,7 +119,8 @@ extension CheckpointStore {
     if Self.exists(partial) { try operations.remove(partial) }
     do {
       let text = Array("\(name)\n".utf8)
-      _ = try operations.write(partial) { append in try text.withUnsafeBytes(append) }
+      try operations.synchronize(
+        operations.write(partial) { append in try text.withUnsafeBytes(append) })
       try operations.rename(partial, to: latest)
     } catch {
       try? operations.remove(partial)

@@ -4,10 +4,10 @@ import Foundation
 ///
 /// A checkpoint is written under a name that starts with a dot, synchronised, and then renamed: a
 /// folder called `step-…` is complete, whenever the process is killed. Old ones go only after the new one is there. One
-/// process writes; on a cluster that is rank 0.
+/// process writes; on a cluster that is rank 0. Not for two threads at a time.
 ///
 /// Documentation/CheckpointFormat.md describes the files.
-package final class CheckpointStore {
+package final class CheckpointStore: @unchecked Sendable {
   /// The run's directory.
   package let run: URL
   /// Checkpoints that are kept beside the best: the last so many.

@@ -20,12 +20,20 @@ extension Optimizer {
 
   /// The moments as a checkpoint names them: `<name>.m` and `<name>.v` of the trained tensors, and `<name>.ema`, the moving average
   /// as it is summed, where one is kept.
-  var momentTensors: [SafetensorsWriter.Tensor] {
+  package var momentTensors: [SafetensorsWriter.Tensor] {
+    momentTensors { arena, range, sink in try sink(UnsafeRawBufferPointer(arena[range])) }
+  }
+
+  /// The same, with the bytes of `range` of an arena handed to `sink` by `read`.
+  func momentTensors(
+    read: @escaping (Arena, Range<Int>, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws ->
+      Void
+  ) -> [SafetensorsWriter.Tensor] {
     trainedParameters.flatMap { parameter in
       stateArenas.map { suffix, arena in
         SafetensorsWriter.Tensor(
-          name: "\(parameter.name).\(suffix)", shape: parameter.shape, arena: arena,
-          range: parameter.range)
+          name: "\(parameter.name).\(suffix)", elementType: .float32, shape: parameter.shape
+        ) { sink in try read(arena, parameter.range, sink) }
       }
     }
   }

@@ -82,18 +82,30 @@ package struct FileOperations: Sendable {
     }
   }
 
-  /// What a file that was written holds.
-  struct Written: Equatable {
-    var bytes: Int
-    var sha256: String
+  /// A file that was written and may not have reached the disk.
+  final class WrittenFile: @unchecked Sendable {
+    let url: URL
+    let bytes: Int
+    let sha256: String
+    /// -1 once it is closed.
+    fileprivate var descriptor: Int32
+
+    fileprivate init(_ url: URL, bytes: Int, sha256: String, descriptor: Int32) {
+      self.url = url
+      self.bytes = bytes
+      self.sha256 = sha256
+      self.descriptor = descriptor
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
   }
 
-  /// Creates the file `url`, calls `body` with a function that appends to it, and synchronises it.
+  /// Creates the file `url` and calls `body` with a function that appends to it; `synchronize` makes it last.
   ///
   /// The digest is computed on the way.
   func write(
     _ url: URL, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
-  ) throws -> Written {
+  ) throws -> WrittenFile {
     try gate?(.create, url.path)
     let descriptor = open(url.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else {
@@ -114,15 +126,23 @@ package struct FileOperations: Sendable {
         rest = rest.dropFirst(piece.count)
       }
     }
-    try gate?(.synchronize, url.path)
-    guard fsync(descriptor) == 0 else {
-      throw CheckpointError.system(url.relativePath, "cannot be written to the disk", code: errno)
-    }
     isOpen = false
-    guard close(descriptor) == 0 else {
-      throw CheckpointError.system(url.relativePath, "cannot be written to the disk", code: errno)
+    return WrittenFile(url, bytes: total, sha256: hash.finalize().hex, descriptor: descriptor)
+  }
+
+  /// Returns when `file` is on the disk, and closes it.
+  func synchronize(_ file: WrittenFile) throws {
+    try gate?(.synchronize, file.url.path)
+    let descriptor = file.descriptor
+    guard fsync(descriptor) == 0 else {
+      throw CheckpointError.system(
+        file.url.relativePath, "cannot be written to the disk", code: errno)
     }
-    return Written(bytes: total, sha256: hash.finalize().hex)
+    file.descriptor = -1
+    guard close(descriptor) == 0 else {
+      throw CheckpointError.system(
+        file.url.relativePath, "cannot be written to the disk", code: errno)
+    }
   }
 
   private func append(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, _ url: URL) throws {

@@ -34,7 +34,9 @@ final class AdversarialPass {
   ) throws(CommunicationError) {
     self.settings = settings
     gradient = Arena(count: engine.table.count)
-    // Only the word table's gradient is wanted, and all of it on every rank.
+    // Only the word table's gradient is wanted, all of it on every rank, and apart from the other tensors.
+    var exchange = exchange
+    exchange.sendsTouchedRows = true
     let name = "bert.embeddings.word_embeddings.weight"
     self.exchange = try GradientExchange(
       group, engine: engine, gradient: gradient,

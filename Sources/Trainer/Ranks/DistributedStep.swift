@@ -19,17 +19,13 @@ package final class DistributedStep {
   private let gradient: Arena
   private let exchange: GradientExchange
   private let adversary: AdversarialPass?
+  private let arrival: ParameterArrival
   /// By rank the chunks that it owns, ascending.
   let chunksByRank: [[Int]]
-  /// Runs of chunks that are updated, and then sent, one after the other.
-  private let pieces: [Piece]
+  /// The trained parameters, cut into pieces that are sent one after the other.
+  private let gathers: [(start: Int, plan: SlicePlan)]
 
-  private struct Piece {
-    var chunks: [Int]
-    var gathers: [(start: Int, plan: SlicePlan)]
-  }
-
-  /// Elements of the parameters that are sent while the next ones are updated.
+  /// Elements of such a piece: the forward pass begins while later ones are on their way.
   private static let pieceElements = 1 << 22
   /// Every so many steps the digests of the ranks have covered all parameters.
   private static let digestPeriod = 16
@@ -51,6 +47,8 @@ package final class DistributedStep {
     /// Seconds of computing and of waiting for the exchange, by rank.
     package var computeSeconds: [Double]
     package var waitSeconds: [Double]
+    /// How this rank's exchange of gradients lay beside its backward pass.
+    package var trace: ExchangeTrace
   }
 
   /// - Throws: `CommunicationError` if the settings do not fit the ranks.
@@ -65,6 +63,7 @@ package final class DistributedStep {
     self.parameters = parameters
     self.settings = settings
     isSharded = settings.shards(optimizer.settings.method, ranks: group.size)
+    arrival = ParameterArrival(parameters)
     gradient = Arena(count: engine.table.count)
     exchange = try GradientExchange(
       group, engine: engine, gradient: gradient, trainable: optimizer.trainable,
@@ -76,35 +75,37 @@ package final class DistributedStep {
     chunksByRank = (0..<ranks).map { rank in
       (0..<optimizer.chunkCount).filter { SlicePlan.owner(ofChunk: $0, ranks: ranks) == rank }
     }
-    pieces = try Self.pieces(
-      of: exchange.buckets.trainedRuns, chunks: optimizer.chunkCount, own: chunksByRank[group.rank],
-      ranks: ranks)
+    gathers = try Self.gathers(
+      of: exchange.buckets.trainedRuns, chunks: optimizer.chunkCount, ranks: ranks)
   }
 
-  private static func pieces(
-    of runs: [Range<Int>], chunks: Int, own: [Int], ranks: Int
-  ) throws(CommunicationError) -> [Piece] {
+  private static func gathers(
+    of runs: [Range<Int>], chunks: Int, ranks: Int
+  ) throws(CommunicationError) -> [(start: Int, plan: SlicePlan)] {
     let size = max(1, pieceElements / Optimizer.chunkSize / ranks) * ranks
-    var pieces: [Piece] = []
+    var gathers: [(start: Int, plan: SlicePlan)] = []
     for first in stride(from: 0, to: chunks, by: size) {
       let numbers = first..<min(first + size, chunks)
       let elements =
         numbers.lowerBound * Optimizer.chunkSize..<numbers.upperBound * Optimizer.chunkSize
-      var piece = Piece(chunks: own.filter(numbers.contains), gathers: [])
       for run in runs where run.overlaps(elements) {
         let range = run.clamped(to: elements)
-        piece.gathers.append(
+        gathers.append(
           (
             range.lowerBound,
             try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
           ))
       }
-      pieces.append(piece)
     }
-    return pieces
+    return gathers
   }
 
-  /// Makes one step.
+  /// Waits until this rank holds all parameters: after a step, those that others updated may still be on their way.
+  ///
+  /// Whoever reads the parameters between steps calls this first.
+  package func settle() throws(CommunicationError) { try arrival.settle() }
+
+  /// Makes one step; `settle` before the parameters are read.
   ///
   /// Collective. `leaves`: the step's sequences by leaf, the same on every rank. `requests` is asked, once the parameters are
   /// updated, whether this rank wants to stop or to save.
@@ -118,12 +119,15 @@ package final class DistributedStep {
     do {
       group.collective.enter(phase: "computing gradients", step: step)
       let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
+      if adversary != nil { try settle() }
       try adversary?.disturb(
         parameters, leaves: leaves, randomness: randomness, leavesAtOnce: leavesAtOnce,
         denominator: denominator, step: step)
       let own = try exchange.sum(
         leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
-        step: step)
+        step: step, reading: arrival.wait)
+      try settle()
+      let late = arrival.takeSeconds()
       adversary?.restore(parameters)
       let headers = try agree(
         StepHeader(
@@ -131,7 +135,7 @@ package final class DistributedStep {
           leafLosses: own.leafLosses,
           squareSums: isSharded
             ? optimizer.squareSums(of: gradient, chunks: chunksByRank[group.rank]) : [],
-          computeSeconds: own.times.compute, waitSeconds: own.times.wait))
+          computeSeconds: own.times.compute - late, waitSeconds: own.times.wait + late))
       let loss = group.fold(headers.map(\.losses))
       guard loss.isFinite else {
         throw LossNotFinite(value: loss / denominator)
@@ -141,12 +145,13 @@ package final class DistributedStep {
       try update(norm, learningRate: learningRate, step: step)
       let wanted = requests()
       let border = try border(stops: wanted.stops, saves: wanted.saves)
+      try sendUpdated()
       return Result(
         loss: loss, leafLosses: headers.flatMap(\.leafLosses), norm: norm.total,
         parameterNorms: norm.byParameter, digest: border.digest,
         stops: border.stops,
         saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
-        waitSeconds: headers.map(\.waitSeconds))
+        waitSeconds: headers.map(\.waitSeconds), trace: own.times.trace)
     } catch {
       // The network may be reading what is in flight until the process ends.
       _ = Unmanaged.passRetained(self)
@@ -222,7 +227,7 @@ package final class DistributedStep {
       squareSums: sums, gradient: gradient, denominator: denominator, step: step)
   }
 
-  /// Updates the chunks of this rank, or all, and makes the parameters whole on every rank.
+  /// Updates the chunks of this rank, or all.
   private func update(_ norm: Optimizer.Norm, learningRate: Double, step: Int) throws {
     guard isSharded else {
       optimizer.update(
@@ -231,19 +236,23 @@ package final class DistributedStep {
       optimizer.updateAverage(chunks: 0..<optimizer.chunkCount, parameters: parameters)
       return
     }
-    var operations: [CollectiveOperation] = []
-    for piece in pieces {
-      optimizer.update(
-        chunks: piece.chunks, parameters: parameters, gradient: gradient, norm: norm,
-        learningRate: learningRate, step: step)
-      optimizer.updateAverage(chunks: piece.chunks, parameters: parameters)
-      for gather in piece.gathers {
-        operations.append(
-          try group.collective.allGather(
-            parameters.base + gather.start, plan: gather.plan, exchange: settings.exchange))
-      }
+    let own = chunksByRank[group.rank]
+    optimizer.update(
+      chunks: own, parameters: parameters, gradient: gradient, norm: norm,
+      learningRate: learningRate, step: step)
+    optimizer.updateAverage(chunks: own, parameters: parameters)
+  }
+
+  /// Starts to make the parameters whole on every rank, from the first to the last.
+  private func sendUpdated() throws(CommunicationError) {
+    guard isSharded else { return }
+    for gather in gathers {
+      arrival.add(
+        try group.collective.allGather(
+          parameters.base + gather.start, plan: gather.plan, exchange: settings.exchange),
+        from: gather.start)
     }
-    for operation in operations { try operation.wait() }
+    if !settings.overlaps { try settle() }
   }
 
   /// Digest and requests of all ranks at a step border.

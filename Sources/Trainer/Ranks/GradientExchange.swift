@@ -23,6 +23,7 @@ final class GradientExchange {
     var compute = 0.0
     /// Waiting for the exchange after backward.
     var wait = 0.0
+    var trace = ExchangeTrace()
   }
 
   /// One rank's part of a step.
@@ -45,7 +46,7 @@ final class GradientExchange {
     self.isSharded = isSharded
     buckets = try GradientBuckets(
       table: engine.table, trainable: trainable, ranks: group.size, bytes: settings.bucketBytes,
-      isSharded: isSharded, sendsTouchedRows: engine.head?.readsWordTable != true)
+      isSharded: isSharded, sendsTouchedRows: settings.sendsTouchedRows && engine.head?.readsWordTable != true)
     arenas =
       [gradient] + group.subtrees.dropFirst().map { _ in Arena(count: engine.table.count) }
   }
@@ -55,10 +56,11 @@ final class GradientExchange {
   /// Writes the sum over all `leaves` of all ranks into the first arena: all of it, or, where the optimizer is
   /// sharded, the chunks of this rank.
   ///
-  /// `leaves` are the step's, `[M]`, of which only the rank's own are read. Collective.
+  /// `leaves` are the step's, `[M]`, of which only the rank's own are read. Collective. `reading` is called with an offset before
+  /// parameters in front of it are read.
   func sum(
     leaves: [[SequenceInput]], parameters: Arena, randomness: Engine.Randomness?,
-    leavesAtOnce: Int?, step: Int
+    leavesAtOnce: Int?, step: Int, reading: (Int) -> Void = { _ in }
   ) throws -> Result {
     precondition(
       leaves.count == group.ownership.leaves,
@@ -79,7 +81,7 @@ final class GradientExchange {
       let isLast = number == batches.count - 1
       let loss = engine.gradient(
         of: batch, parameters: parameters, into: arenas[number], randomness: randomness,
-        trainable: trainable, leavesAtOnce: leavesAtOnce
+        trainable: trainable, leavesAtOnce: leavesAtOnce, reading: reading
       ) { offset in
         if isLast, settings.overlaps { submit(from: offset, &travel, batches, step: step) }
       }
@@ -88,7 +90,7 @@ final class GradientExchange {
     }
     // Backward ends early above frozen layers, without a word.
     submit(from: 0, &travel, batches, step: step)
-    let computed = clock.now
+    let computed = clock.now, backwardEnd = group.collective.seconds
     if let problem = travel.problem { throw problem }
     if let table = buckets.wordTable, let union {
       try exchange(try union.wait(), of: table, &travel, batches, step: step)
@@ -99,11 +101,26 @@ final class GradientExchange {
         shorts[0], into: arenas[0].base + table.range.lowerBound,
         ownedBy: isSharded ? group.rank : nil)
       arenas[0].touchedRows = rows.rows
+    } else if group.size > 1 {
+      // The sum has rows that others touched.
+      arenas[0].touchedRows = nil
     }
     return Result(
       losses: losses, leafLosses: leafLosses,
       times: Times(
-        compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds))
+        compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds,
+        trace: trace(from: travel.firstOperation, backwardEnd: backwardEnd)))
+  }
+
+  /// What the flight recorder knows of the operations from number `first` on.
+  private func trace(from first: Int?, backwardEnd: Double) -> ExchangeTrace {
+    guard let first, group.size > 1 else { return ExchangeTrace() }
+    let records = group.collective.recorder.records.filter { $0.sequence >= first }
+    let spans = records.compactMap { record in
+      record.started.flatMap { start in record.ended.map { (start: start, end: $0) } }
+    }
+    return ExchangeTrace(
+      spans: spans, first: records.first?.submitted ?? backwardEnd, backwardEnd: backwardEnd)
   }
 
   /// What is on its way.
@@ -112,6 +129,8 @@ final class GradientExchange {
     /// The number of the next bucket.
     var next = 0
     var rows: RowUnion?
+    /// The number of the first bucket's operation.
+    var firstOperation: Int?
     /// What ended the exchange.
     var problem: (any Error)?
   }
@@ -129,6 +148,7 @@ final class GradientExchange {
         for (arena, batch) in zip(arenas, batches) {
           try check(arena.base, bucket.range, of: batch, step: step)
         }
+        travel.firstOperation = travel.firstOperation ?? group.collective.nextOperation
         travel.operations.append(
           try start(arenas.map { $0.base + bucket.range.lowerBound }, bucket.plan))
       } catch {

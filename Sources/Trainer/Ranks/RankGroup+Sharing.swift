@@ -62,6 +62,63 @@ extension RankGroup {
     window.deallocate()
   }
 
+  /// Gives back the memory of the chunks of `arena` that other ranks own.
+  func discardOthers(of arena: Arena) {
+    for start in stride(from: 0, to: arena.count, by: Optimizer.chunkSize)
+    where SlicePlan.owner(ofChunk: start / Optimizer.chunkSize, ranks: size) != rank {
+      arena.discard(start..<min(start + Optimizer.chunkSize, arena.count))
+    }
+  }
+
+  /// Hands the elements of `range` to `sink` at rank 0, in order, each from the rank that owns its chunk. On the
+  /// other ranks, which give what they own, `sink` counts bytes and reads none.
+  ///
+  /// Collective. Rank 0 holds one piece of a million elements at a time, whatever the model.
+  func stream(
+    _ arena: Arena, _ range: Range<Int>, to sink: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
+    let size = Optimizer.chunkSize
+    let pieceSize = 16 * size
+    var start = range.lowerBound
+    while start < range.upperBound {
+      let piece = start..<min(range.upperBound, (start / pieceSize + 1) * pieceSize)
+      start = piece.upperBound
+      var parts: [(owner: Int, range: Range<Int>)] = []
+      for chunk in piece.lowerBound / size...(piece.upperBound - 1) / size {
+        let part = (chunk * size..<(chunk + 1) * size).clamped(to: piece)
+        parts.append((SlicePlan.owner(ofChunk: chunk, ranks: self.size), part))
+      }
+      var own: [UInt8] = []
+      if !isRoot {
+        for part in parts where part.owner == rank { own += UnsafeRawBufferPointer(arena[part.range]) }
+      }
+      let isRootsAlone = parts.allSatisfy { $0.owner == 0 }
+      let blobs = isRootsAlone ? [] : try collective.gather(own).wait()
+      guard isRoot else {
+        // Counted, and read by nobody.
+        try sink(UnsafeRawBufferPointer(arena[piece]))
+        continue
+      }
+      var next = [Int](repeating: 0, count: self.size)
+      for part in parts {
+        guard part.owner != 0 else {
+          try sink(UnsafeRawBufferPointer(arena[part.range]))
+          continue
+        }
+        let bytes = next[part.owner]..<next[part.owner] + 4 * part.range.count
+        next[part.owner] = bytes.upperBound
+        guard blobs[part.owner].count >= bytes.upperBound else {
+          throw CommunicationError.disagreement(
+            item: "the optimizer's state",
+            values: [
+              "\(blobs[part.owner].count) bytes where \(bytes.upperBound) belong on \(collective.name(of: part.owner))"
+            ])
+        }
+        try blobs[part.owner].withUnsafeBytes { try sink(.init(rebasing: $0[bytes])) }
+      }
+    }
+  }
+
   /// Collects at rank 0 the chunks of `arena` that the others own.
   ///
   /// A window of the arena at a time, so that what is in flight stays small.

@@ -73,6 +73,8 @@ package struct ExchangeSettings: Sendable, Equatable {
   package var overlaps = true
   /// Whether each rank keeps and updates only its share of the optimizer's state.
   package var shardsOptimizer = true
+  /// Whether of the word table only the rows travel that a step touches.
+  package var sendsTouchedRows = true
 
   package init() {}
 

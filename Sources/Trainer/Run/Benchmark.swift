@@ -1,3 +1,4 @@
+import Collective
 import Foundation
 import Model
 
@@ -63,6 +64,12 @@ package enum Benchmark {
     package let productRate: Double
     /// Seconds of a step in which the slowest rank waited for the exchange after its backward pass; the median.
     package let waitSeconds: Double
+    /// The medians of this rank.
+    package let trace: ExchangeTrace
+    /// The share of what backward could hide of the exchange that it hid; the median.
+    package let hiddenShare: Double
+    /// Bytes that this rank sent in a step, all included, on average.
+    package let sentBytes: Double
   }
 
   /// A model with all that makes its steps, as a run has them.
@@ -122,18 +129,28 @@ package enum Benchmark {
     let repetitions = max(
       1, Int(shape.operations / 20 / product / Double(threads * group.size)))
     var rates: [Double] = [], seconds: [Double] = [], waits: [Double] = []
+    var traces: [ExchangeTrace] = [], sent = 0
     for step in 0..<warmup + steps {
+      let before = group.collective.traffic.sentBytes
       let made = try trainee.run(step)
       progress(step + 1, made.seconds)
       guard step >= warmup else { continue }
       seconds.append(made.seconds)
+      // What is still on its way belongs to this step, and must not be measured with the products.
+      try trainee.step.settle()
+      sent += group.collective.traffic.sentBytes - before
+      traces.append(made.result.trace)
       waits.append(made.result.waitSeconds.max() ?? 0)
       rates.append(products.measure(repetitions: repetitions))
     }
     return Result(
       medianSeconds: median(seconds), bestSeconds: seconds.min() ?? 0,
       tokens: shape.lengths.reduce(0, +), operations: shape.operations,
-      productRate: median(rates) * Double(group.size), waitSeconds: median(waits))
+      productRate: median(rates) * Double(group.size), waitSeconds: median(waits),
+      trace: ExchangeTrace(
+        busy: median(traces.map(\.busy)), hidden: median(traces.map(\.hidden)),
+        hideable: median(traces.map(\.hideable))), hiddenShare: median(traces.map(\.share)),
+      sentBytes: Double(sent) / Double(steps))
   }
 
   /// What leaves cost: steps with `shape.leaves` leaves and with one, in turns.

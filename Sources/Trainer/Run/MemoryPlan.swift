@@ -64,8 +64,8 @@ package struct MemoryPlan: Sendable, Equatable {
         + "Lower data.maxLength or batch.size, use a smaller model, or raise memoryLimit.")
   }
 
-  /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole, and at rank 0, which
-  /// collects them for checkpoints.
+  /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole. A moving average is whole at
+  /// rank 0, which collects it for evaluations.
   private static func stateElements(
     _ run: PreparedRun, _ group: RankGroup?, isSharded: Bool
   ) -> Int {
@@ -73,12 +73,12 @@ package struct MemoryPlan: Sendable, Equatable {
     let chunks = (count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
     let ranks = group?.size ?? 1
     let share =
-      isSharded && group?.isRoot == false
+      isSharded
       ? min(count, (chunks + ranks - 1) / ranks * Optimizer.chunkSize) : count
     let training = run.recipe.training
-    let states = training.ema == nil ? 2 : 3
+    let average = training.ema == nil ? 0 : group?.isRoot == false ? share : count
     let passes = training.adversarial == nil ? 1 : 2
-    return (1 + passes * (group?.subtrees.count ?? 1)) * count + states * share
+    return (1 + passes * (group?.subtrees.count ?? 1)) * count + 2 * share + average
   }
 
   /// Such as `812 MB`, `3.1 GB`.

@@ -31,6 +31,7 @@ extension TrainingRun {
           state, what: "the optimizer's state \(name) at the start",
           keeping: trainingStep.isSharded ? trainingStep.chunksByRank[group.rank] : nil,
           pool: engine.pool)
+        if trainingStep.isSharded { group.discardOthers(of: state) }
       }
       optimizer.momentsWereReplaced()
     }
@@ -122,28 +123,50 @@ extension TrainingRun {
   }
 
   /// Writes a checkpoint at rank 0, of which every rank holds a part; returns the digest of its weights on every rank.
+  ///
+  /// The moments pass through rank 0 in pieces. Its disk takes the files while training goes on; `awaitDisk` returns when the
+  /// checkpoint is there.
   func checkpoint(step: Int) throws -> String {
     group.collective.enter(phase: "writing a checkpoint", step: step)
-    if trainingStep.isSharded {
-      for (_, state) in optimizer.stateArenas {
-        try group.gatherChunks(of: state, ownedChunks: trainingStep.chunksByRank)
-      }
+    try trainingStep.settle()
+    try awaitDisk()
+    let moments =
+      trainingStep.isSharded
+      ? optimizer.momentTensors { [group] in try group.stream($0, $1, to: $2) }
+      : optimizer.momentTensors
+    var digest: String?
+    if let store = files?.store {
+      let draft = try draft(step: step, moments: moments, in: store)
+      digest = draft.saved.weightsDigest
+      publication = BackgroundWork { try store.publish(draft) }
+    } else if trainingStep.isSharded {
+      try SafetensorsWriter.stream(moments, metadata: [:]) { _ in }
     }
-    let digest = try files.map { try save(step: step, in: $0.store).weightsDigest }
     return try group.shared(digest, as: "the digest of a checkpoint")
   }
 
-  private func save(step: Int, in store: CheckpointStore) throws -> SavedCheckpoint {
+  /// Returns when the last checkpoint is on rank 0's disk.
+  func awaitDisk() throws {
+    defer { publication = nil }
+    try publication?.wait()
+  }
+
+  /// Throws what the last checkpoint's disk said, if it has said something.
+  func checkDisk() throws { if publication?.isDone == true { try awaitDisk() } }
+
+  private func draft(
+    step: Int, moments: [SafetensorsWriter.Tensor], in store: CheckpointStore
+  ) throws -> DraftedCheckpoint {
     let batches = prepared.batches
     let place = batches.place(ofStep: step)
     let recipe = prepared.recipe
-    return try store.save(
+    return try store.draft(
       RunState(
         step: step, epoch: place.epoch, positionInEpoch: place.positions.lowerBound, best: best,
         seed: recipe.seed, batchSize: recipe.batch.size, leaves: recipe.batch.leaves,
         dataFingerprint: dataFingerprint, recipeHash: recipe.resultDigest,
         dialect: recipe.model.dialect, numericsFingerprint: numerics),
-      parameters: parameters, optimizer: optimizer)
+      parameters: parameters, moments: moments, optimizer)
   }
 
   private var dataFingerprint: String {
@@ -183,6 +206,7 @@ extension TrainingRun {
 
   /// The weights that are evaluated after `step` steps: the moving average where one is kept, on every rank; else the parameters.
   func evaluated(step: Int) throws -> Arena {
+    try trainingStep.settle()
     guard let average = optimizer.average, step > 0 else { return parameters }
     if trainingStep.isSharded {
       try group.gatherChunks(of: average, ownedChunks: trainingStep.chunksByRank)

@@ -29,8 +29,11 @@ package final class TrainingRun {
   /// Where messages and progress go, and whether that is a terminal.
   let output: Output
   var best: RunState.Best?
+  /// The checkpoint that the disk is taking, at rank 0.
+  var publication: BackgroundWork?
   private var log: MetricsLog?
   private var collapse: CollapseDetector
+  private var slowRanks: SlowRankDetector
   private let gradientGroups: GradientGroups
   private let clock = ContinuousClock()
 
@@ -79,6 +82,10 @@ package final class TrainingRun {
       pool: engine.pool)
     gradientGroups = GradientGroups(prepared.table)
     collapse = CollapseDetector(prepared.circumstances(gradientGroups))
+    slowRanks = SlowRankDetector(
+      leaves: (0..<group.size).map { rank in
+        group.ownership.subtrees(of: rank).reduce(0) { $0 + $1.leaves.count }
+      })
     trainingStep = try DistributedStep(
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange,
       adversary: prepared.recipe.training.adversarial.map {
@@ -90,6 +97,8 @@ package final class TrainingRun {
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
   package func run() throws -> Outcome {
     let start = try begin()
+    // Whatever ends the run, a checkpoint that is being taken is taken.
+    defer { try? awaitDisk() }
     log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
     if start > 0, let files {
       for logged in try LoggedStep.read(files.directory.metrics) {
@@ -100,6 +109,7 @@ package final class TrainingRun {
       firstStep: start, totalSteps: prepared.totalSteps, isTerminal: output.isTerminal,
       write: output.write)
     var rows = BatchRows(prepared.batches)
+    let sentBefore = group.collective.traffic.sentBytes
     var saved = clock.now
     var step = start
     var isOver = step >= prepared.totalSteps || hasStoppedEarly(at: step)
@@ -108,6 +118,7 @@ package final class TrainingRun {
       let border = try train(
         step: step, epoch: place.epoch, rows: rows.rows(ofStep: step), saved: saved, progress)
       step += 1
+      try checkDisk()
       if isEvaluationDue(after: step) {
         group.collective.enter(phase: "evaluating", step: step)
         try progress.pausing { try evaluate(step: step, epoch: place.epoch, progress) }
@@ -123,10 +134,18 @@ package final class TrainingRun {
         try progress.pausing { _ = try checkpoint(step: step) }
         saved = clock.now
         if border.stops {
+          try awaitDisk()
           progress.message("stopped on request; checkpoint of step \(step) written")
           return .interrupted(step: step)
         }
       }
+    }
+    if group.size > 1, step > start {
+      try trainingStep.settle()
+      let bytes = Double(group.collective.traffic.sentBytes - sentBefore) / Double(step - start)
+      progress.message(
+        "exchange     rank 0 sent \(Progress.fixed(bytes / 1e6, 1)) MB a step, checkpoints and evaluations included"
+      )
     }
     return try .finished(weights: finish(step: step, isResumed: step == start, progress))
   }
@@ -197,6 +216,12 @@ package final class TrainingRun {
     let observation = CollapseDetector.Observation(
       step: step + 1, loss: made.loss, learningRate: made.rate, norms: norms)
     if let finding = collapse.observe(observation) { progress.message("warning: \(finding)") }
+    if let slow = slowRanks.observe(result.computeSeconds) {
+      progress.message(
+        "warning: step \(step + 1): \(group.collective.name(of: slow.rank)) is slow in computing: \(Progress.fixed(slow.seconds, 3)) s a step "
+          + "where the others would take \(Progress.fixed(slow.expected, 3)) s (medians of \(SlowRankDetector.window) steps); every rank waits for it. "
+          + "Look for other programs, fewer or hotter cores on its host.")
+    }
     return (result.saves, result.stops)
   }
 
@@ -286,6 +311,7 @@ package final class TrainingRun {
       }
       try testBest(step: step, progress)
       digest = try checkpoint(step: step)
+      try awaitDisk()
     }
     var lines: [String] = []
     if let best {

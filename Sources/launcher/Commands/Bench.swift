@@ -58,6 +58,7 @@ struct Bench: ParsableCommand {
   var json = false
 
   @OptionGroup var threads: ThreadOptions
+  @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
   func validate() throws {
     guard (1...4096).contains(batch), (2...512).contains(length), steps >= 1, warmup >= 0 else {
@@ -70,7 +71,7 @@ struct Bench: ParsableCommand {
   }
 
   func run() throws {
-    try Ranks.run(stallSeconds: CollectiveEngine.Settings().stallSeconds) { collective in
+    try Ranks.run(stallSeconds: exchange.stallSeconds) { collective in
       var shape = BenchmarkShape(
         configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
         leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
@@ -111,7 +112,7 @@ struct Bench: ParsableCommand {
   private func measure(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
     let group = try RankGroup(collective, leaves: leaves)
     let result = try Benchmark.run(
-      shape, group: group, threads: threadCount, warmup: warmup, steps: steps,
+      shape, group: group, exchange: exchange.settings, threads: threadCount, warmup: warmup, steps: steps,
       progress: {
         if group.isRoot { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") }
       })
@@ -124,7 +125,7 @@ struct Bench: ParsableCommand {
     if json {
       try Console.print(
         "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\","
-          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
+          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"exchangeSeconds\":\(result.trace.busy),\"hideableSeconds\":\(result.trace.hideable),\"hiddenSeconds\":\(result.trace.hidden),\"hiddenShare\":\(result.hiddenShare),\"sentBytes\":\(result.sentBytes),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
           + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
           + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
           + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"
@@ -138,6 +139,13 @@ struct Bench: ParsableCommand {
           result.medianSeconds, result.bestSeconds, result.tokens, rates.median, rates.best,
           result.productRate / 1e9, 100 * rates.median * 1e9 / result.productRate,
           Double(result.tokens) / result.medianSeconds, peak))
+      guard group.size > 1 else { return }
+      try Console.print(
+        String(
+          format:
+            "rank 0 sends %.1f MB a step; gradients are on their way for %.3f s, of which backward could hide %.3f s and hides %.3f s (%.0f %%); the slowest rank waits %.3f s",
+          result.sentBytes / 1e6, result.trace.busy, result.trace.hideable, result.trace.hidden,
+          100 * result.hiddenShare, result.waitSeconds))
     }
   }
 

@@ -22,6 +22,11 @@ struct ExchangeOptions: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Share the optimizer's state and work between the ranks.")
   var shard = true
 
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Send only the rows of the word table that a step touches, not the whole table.")
+  var touchedRows = true
+
   @Option(
     help: ArgumentHelp(
       "Seconds without a sign of life, or of waiting for one rank, after which the run ends.",
@@ -43,6 +48,7 @@ struct ExchangeOptions: ParsableArguments {
     settings.exchange = exchange
     settings.overlaps = overlap
     settings.shardsOptimizer = shard
+    settings.sendsTouchedRows = touchedRows
     return settings
   }
 }

@@ -56,6 +56,7 @@ import Trainer
       let result = try step.run(
         leaves: leaves, randomness: nil, denominator: Double(sequences.count), learningRate: 0,
         step: 0)
+      try step.settle()
       // With a rate of 0 the disturbed table must be what it was, bit for bit.
       let same = parameters.elements.map(\.bitPattern) == before
       return (result.loss, result.norm, same)

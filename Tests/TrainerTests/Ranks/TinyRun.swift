@@ -103,7 +103,7 @@ struct TinyRun: Sendable {
   func run(
     on collective: CollectiveEngine, threads: Int = 1, leavesAtOnce: Int? = nil,
     exchange: ExchangeSettings,
-    spoil: (_ step: Int, _ parameters: Arena, ParameterTable) -> Void = { _, _, _ in }
+    spoil: ((_ step: Int, _ parameters: Arena, ParameterTable) -> Void)? = nil
   ) throws -> Outcome {
     let pool = ThreadPool(threads: threads)
     defer { pool.stop() }
@@ -117,7 +117,10 @@ struct TinyRun: Sendable {
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
     var outcome = Outcome(parameters: [], losses: [], norms: [], digests: [])
     for (number, leaves) in leavesByStep.enumerated() {
-      spoil(number, parameters, engine.table)
+      if let spoil {
+        try step.settle()
+        spoil(number, parameters, engine.table)
+      }
       let result = try step.run(
         leaves: leaves, randomness: .init(seed: 9, step: number), leavesAtOnce: leavesAtOnce,
         denominator: Double(leaves.reduce(0) { $0 + $1.count }), learningRate: 1e-3, step: number)
@@ -125,6 +128,7 @@ struct TinyRun: Sendable {
       outcome.norms.append(result.norm)
       outcome.digests.append(result.digest)
     }
+    try step.settle()
     outcome.parameters = parameters.elements.map(\.bitPattern)
     return outcome
   }
