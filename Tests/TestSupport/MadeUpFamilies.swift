@@ -39,7 +39,8 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
 
   package static let all: [MadeUpFamily] =
     [
-      tagging("crf"), tagging("softmax"), relation("mean"), relation("layer-norm"), eventSubject,
+      tagging("crf"), tagging("softmax"), tagging("global-pointer"), relation("mean"),
+      relation("layer-norm"), eventSubject,
       reading, maskedLM, siamese, similarity,
     ]
 

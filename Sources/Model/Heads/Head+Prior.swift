@@ -10,7 +10,7 @@ extension Head {
     case .sentence, .siamese: return Self.priorLoss(of: examples.map(\.target), loss, outputs)
     case .tokens:
       return Self.entropy(Self.counts(examples.lazy.flatMap(\.target).filter { $0 >= 0 }))
-    case .chain, .subjectPointer, .span, .relation, .maskedLanguageModel: return nil
+    case .chain, .globalPointer, .subjectPointer, .span, .relation, .maskedLanguageModel: return nil
     }
   }
 

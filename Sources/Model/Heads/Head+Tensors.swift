@@ -19,6 +19,8 @@ extension Head {
     case .chain:
       return Self.dense("classifier", [outputs, h])
         + [Tensor(name: "crf.transitions", shape: [outputs, outputs], decays: false)]
+    case .globalPointer:
+      return Self.dense("global_pointer", [2 * GlobalPointerPass.width * outputs, h])
     case .subjectPointer: return [Tensor(name: "pointer.weight", shape: [2, h], decays: true)]
     case .span: return Self.dense("qa_outputs", [2, h])
     case .relation(let relation):

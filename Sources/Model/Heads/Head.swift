@@ -16,6 +16,10 @@ package struct Head: Sendable, Equatable, Codable {
     /// behind them the transitions `[C, C]` (from, to) times `multiplier`, so that who decodes needs no weights. The
     /// multiplier is bert4keras' learning-rate multiplier of the transitions.
     case chain(multiplier: Float)
+    /// A score for every span and each of `C` types of entity.
+    ///
+    /// Targets are made by `globalPointerTarget`; outputs are the entities: type, first token, last token, score, type, …
+    case globalPointer
     /// The first and the last token of a subject, an end being searched from the true start on (the recipe of 2019).
     ///
     /// The target is start and end, tokens of the whole sequence; outputs are the logits of the starts `[S]`, then of the ends `[S]`.
@@ -152,6 +156,7 @@ package struct Head: Sendable, Equatable, Codable {
     case .sentence: return "\(count), \(loss.rawValue)"
     case .tokens: return "\(count) a token, \(loss.rawValue)"
     case .chain: return "\(count) a token, conditional random field"
+    case .globalPointer: return "\(count) for each span, GlobalPointer"
     case .subjectPointer, .span: return "first and last token, softmax over the tokens"
     case .relation(let relation):
       return
@@ -166,7 +171,8 @@ package struct Head: Sendable, Equatable, Codable {
   package var readsFirstTokensOnly: Bool {
     switch kind {
     case .sentence, .siamese: true
-    case .tokens, .chain, .subjectPointer, .span, .relation, .maskedLanguageModel: false
+    case .tokens, .chain, .globalPointer, .subjectPointer, .span, .relation, .maskedLanguageModel:
+      false
     }
   }
 
@@ -186,6 +192,7 @@ package struct Head: Sendable, Equatable, Codable {
     case .sentence, .siamese: return loss == .softmax ? weight(target[0]) : Double(outputs)
     case .tokens: return target.reduce(0) { $1 >= 0 ? $0 + weight($1) : $0 }
     case .chain, .subjectPointer: return 1
+    case .globalPointer: return Double(outputs)
     case .span: return 2
     case .relation: return Double(example.ids.count)
     case .maskedLanguageModel: return Double(target.count { $0 >= 0 })

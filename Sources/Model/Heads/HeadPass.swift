@@ -69,6 +69,7 @@ extension Engine {
     case .tokens: return TokenPass(setting, plan: &plan)
     case .chain(let multiplier):
       return ChainPass(setting, multiplier: multiplier, plan: &plan)
+    case .globalPointer: return GlobalPointerPass(setting, plan: &plan)
     case .subjectPointer:
       return PointerPass(
         setting, "pointer", hasBias: false, endsAfterStart: true, plan: &plan)

@@ -21,7 +21,9 @@ package enum TensorNames {
     + [("cls.predictions.bias", "cls/predictions/output_bias", false)]
     + head("cls.seq_relationship", "cls/seq_relationship/") + head("classifier", "")
     + head("qa_outputs", "cls/squad/") + [("crf.transitions", "crf/transitions", false)]
-    + dense("subject") + dense("object") + [("pointer.weight", "pointer/kernel", true)]
+    + dense("subject") + dense("object") + dense("global_pointer") + [
+      ("pointer.weight", "pointer/kernel", true)
+    ]
     + norm("condition.LayerNorm")
     + [
       ("condition.gamma.weight", "condition/gamma_kernel", true),

@@ -28,7 +28,8 @@ extension CheckpointStore {
   package func save(
     _ state: RunState, parameters: Arena, optimizer: Optimizer
   ) throws -> SavedCheckpoint {
-    let draft = try draft(state, parameters: parameters, moments: optimizer.momentTensors, optimizer)
+    let draft = try draft(
+      state, parameters: parameters, moments: optimizer.momentTensors, optimizer)
     try publish(draft)
     return draft.saved
   }

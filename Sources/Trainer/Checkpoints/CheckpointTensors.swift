@@ -26,7 +26,8 @@ extension Optimizer {
 
   /// The same, with the bytes of `range` of an arena handed to `sink` by `read`.
   func momentTensors(
-    read: @escaping (Arena, Range<Int>, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws ->
+    read:
+      @escaping (Arena, Range<Int>, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws ->
       Void
   ) -> [SafetensorsWriter.Tensor] {
     trainedParameters.flatMap { parameter in

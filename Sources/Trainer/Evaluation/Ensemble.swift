@@ -32,10 +32,10 @@ package final class Ensemble {
       }
     }
     switch first.head.kind {
-    case .relation, .maskedLanguageModel:
+    case .relation, .maskedLanguageModel, .globalPointer:
       throw RunError(
         .usage,
-        "The outputs of task \(first.task.rawValue) are lists, not numbers to average. Give one --run. "
+        "The outputs of \(first.head.kind == .globalPointer ? "GlobalPointer" : "task \(first.task.rawValue)") are lists, not numbers to average. Give one --run. "
           + "Classification, pairs, regression, tagging, event subjects and reading can be averaged."
       )
     case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span: break
@@ -116,7 +116,7 @@ package final class Ensemble {
         }
       case .squaredError: return mean(values.map { $0.map(Double.init) }).map(Float.init)
       }
-    case .chain, .relation, .maskedLanguageModel:
+    case .chain, .globalPointer, .relation, .maskedLanguageModel:
       return mean(values.map { $0.map(Double.init) }).map(Float.init)
     }
   }

@@ -85,11 +85,16 @@ package struct EntityMetrics: Sendable, Equatable {
 
   /// The tags of each sentence, gold and predicted.
   package init(gold: [[String]], predicted: [[String]]) {
+    self.init(
+      gold: gold.map(TaggedEntity.entities), predicted: predicted.map(TaggedEntity.entities))
+  }
+
+  /// The entities of each sentence, gold and predicted.
+  package init(gold: [[TaggedEntity]], predicted: [[TaggedEntity]]) {
     precondition(gold.count == predicted.count, "\(predicted.count) of \(gold.count) sentences")
     var byType: [String: MatchCounts] = [:]
     for (gold, predicted) in zip(gold, predicted) {
-      let truth = Set(TaggedEntity.entities(of: gold))
-      let found = Set(TaggedEntity.entities(of: predicted))
+      let truth = Set(gold), found = Set(predicted)
       for entity in truth { byType[entity.type, default: MatchCounts()].gold += 1 }
       for entity in found {
         byType[entity.type, default: MatchCounts()].predicted += 1

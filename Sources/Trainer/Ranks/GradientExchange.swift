@@ -46,7 +46,8 @@ final class GradientExchange {
     self.isSharded = isSharded
     buckets = try GradientBuckets(
       table: engine.table, trainable: trainable, ranks: group.size, bytes: settings.bucketBytes,
-      isSharded: isSharded, sendsTouchedRows: settings.sendsTouchedRows && engine.head?.readsWordTable != true)
+      isSharded: isSharded,
+      sendsTouchedRows: settings.sendsTouchedRows && engine.head?.readsWordTable != true)
     arenas =
       [gradient] + group.subtrees.dropFirst().map { _ in Arena(count: engine.table.count) }
   }

@@ -70,10 +70,10 @@ extension RankGroup {
     }
   }
 
-  /// Hands the elements of `range` to `sink` at rank 0, in order, each from the rank that owns its chunk. On the
-  /// other ranks, which give what they own, `sink` counts bytes and reads none.
+  /// Hands the elements of `range` to `sink` at rank 0, in order, each from the rank that owns its chunk.
   ///
-  /// Collective. Rank 0 holds one piece of a million elements at a time, whatever the model.
+  /// On the other ranks, which give what they own, `sink` counts bytes and reads none. Collective. Rank 0 holds one piece of a
+  /// million elements at a time, whatever the model.
   func stream(
     _ arena: Arena, _ range: Range<Int>, to sink: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
@@ -90,7 +90,9 @@ extension RankGroup {
       }
       var own: [UInt8] = []
       if !isRoot {
-        for part in parts where part.owner == rank { own += UnsafeRawBufferPointer(arena[part.range]) }
+        for part in parts where part.owner == rank {
+          own += UnsafeRawBufferPointer(arena[part.range])
+        }
       }
       let isRootsAlone = parts.allSatisfy { $0.owner == 0 }
       let blobs = isRootsAlone ? [] : try collective.gather(own).wait()

@@ -1,17 +1,17 @@
 /// Finds a rank that computes longer than the others do, which wait for it at every step.
 ///
 /// Times count for each leaf, so that a rank with more leaves is not called slow.
-struct SlowRankDetector {
+package struct SlowRankDetector {
   /// Steps that are looked at together.
-  static let window = 16
+  package static let window = 16
   /// How much longer than the others' median a rank must take.
-  static let factor = 1.5
+  package static let factor = 1.5
 
-  struct Finding: Equatable {
-    let rank: Int
+  package struct Finding: Sendable, Equatable {
+    package let rank: Int
     /// Seconds of a step, median of the window, of this rank and as its leaves would take the others.
-    let seconds: Double
-    let expected: Double
+    package let seconds: Double
+    package let expected: Double
   }
 
   private let leaves: [Double]
@@ -21,13 +21,13 @@ struct SlowRankDetector {
   private var named: Int?
 
   /// `leaves`: by rank.
-  init(leaves: [Int]) {
+  package init(leaves: [Int]) {
     self.leaves = leaves.map { Double(max($0, 1)) }
     times = leaves.map { _ in [] }
   }
 
   /// Takes the computing seconds of one step, by rank; a finding once for each time a rank becomes slow.
-  mutating func observe(_ seconds: [Double]) -> Finding? {
+  package mutating func observe(_ seconds: [Double]) -> Finding? {
     guard seconds.count == times.count, times.count > 1 else { return nil }
     for rank in times.indices {
       times[rank].append(seconds[rank])

@@ -75,7 +75,8 @@ extension Recipe {
     masking = Masking(root.section("masking"), task: self.task)
     training = Training(
       root.section("training"), task: self.task, kind: self.classification.kind,
-      siamese: pair.mode == .siamese)
+      siamese: pair.mode == .siamese,
+      smoothsTags: self.task == .tagging && tagging.head == .softmax)
     optimizer = OptimizerSection(root.section("optimizer"), defaults: defaults)
     schedule = ScheduleSection(root.section("schedule"), defaults: defaults)
     batch = Batch(root.section("batch"))

@@ -23,7 +23,11 @@ extension Recipe {
 }
 
 extension Recipe.Training {
-  init(_ reader: RecipeReader, task: Recipe.Task, kind: Recipe.ClassificationKind, siamese: Bool) {
+  /// `smoothsTags`: whether tags are a softmax.
+  init(
+    _ reader: RecipeReader, task: Recipe.Task, kind: Recipe.ClassificationKind, siamese: Bool,
+    smoothsTags: Bool
+  ) {
     adversarial = reader.number("adversarial", .positive)
     adversarialDropout = reader.flag("adversarialDropout") ?? false
     rDrop = reader.number("rDrop", .nonNegative)
@@ -45,7 +49,7 @@ extension Recipe.Training {
     object("adversarial", task != .maskedLM, "tasks other than masked-lm")
     object("rDrop", isSentence && !siamese, "classification and joined pairs")
     let isSoftmax = isSentence && kind == .softmax
-    object("labelSmoothing", isSoftmax || task == .tagging, "softmax heads")
+    object("labelSmoothing", isSoftmax || smoothsTags, "softmax heads")
     object("classWeights", isSoftmax, "classification and pairs of kind softmax")
     reader.finish()
   }

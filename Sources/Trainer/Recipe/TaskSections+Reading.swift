@@ -14,7 +14,13 @@ extension Recipe.Tagging {
   init(_ reader: RecipeReader, task: Recipe.Task, tokenizer: TokenizerKind, dialect: Dialect) {
     head = reader.choice("head", Head.self) ?? .crf
     unit = reader.choice("unit", Unit.self) ?? (tokenizer == .character ? .characters : .words)
-    pieces = reader.choice("pieces", Pieces.self) ?? (head == .crf ? .all : .first)
+    pieces = reader.choice("pieces", Pieces.self) ?? (head == .softmax ? .first : .all)
+    if head == .globalPointer, pieces == .first {
+      reader.findings.add(
+        reader.place(of: "pieces"),
+        "`tagging.pieces: first` does not go with `tagging.head: global-pointer`, which reads all pieces. Leave it out."
+      )
+    }
     let multiplier = reader.number("crfMultiplier", .positive)
     if multiplier != nil, head != .crf {
       reader.findings.add(

@@ -10,6 +10,8 @@ extension Recipe {
       case softmax
       /// A linear-chain conditional random field.
       case crf
+      /// A score for every span and type, so that entities may nest (Su and others, 2022).
+      case globalPointer = "global-pointer"
     }
 
     /// What a token of a file is, which decides how a bare text is cut for prediction.

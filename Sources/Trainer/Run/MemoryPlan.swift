@@ -64,8 +64,9 @@ package struct MemoryPlan: Sendable, Equatable {
         + "Lower data.maxLength or batch.size, use a smaller model, or raise memoryLimit.")
   }
 
-  /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole. A moving average is whole at
-  /// rank 0, which collects it for evaluations.
+  /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole.
+  ///
+  /// A moving average is whole at rank 0, which collects it for evaluations.
   private static func stateElements(
     _ run: PreparedRun, _ group: RankGroup?, isSharded: Bool
   ) -> Int {

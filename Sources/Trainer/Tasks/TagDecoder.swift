@@ -21,11 +21,15 @@ struct TagDecoder: ExampleDecoder {
     self.tagging = tagging
     self.sentences = sentences
     constraints = .bio(
-      types: (definition.labels.count - 1) / 2, outerAreO: tagging.pieces == .all)
+      types: tagging.head == .globalPointer ? 0 : (definition.labels.count - 1) / 2,
+      outerAreO: tagging.pieces == .all)
   }
 
   /// A tag for each token; tokens that were cut off, or have no piece, are outside.
   func tags(of sentence: Sentence, _ values: [Float]) -> [String] {
+    if tagging.head == .globalPointer {
+      return Self.tags(of: spans(of: sentence, values), count: sentence.tokens.count)
+    }
     let c = definition.labels.count
     // Pieces that are labelled, as rows of the outputs behind [CLS].
     let labelled = sentence.pieces.indices.filter {
@@ -47,6 +51,7 @@ struct TagDecoder: ExampleDecoder {
         emissions: emissions, transitions: transitions, constraints: constraints)
       let found = path?.labels ?? rows.map { _ in 0 }
       labels = tagging.pieces == .all ? Array(found.dropFirst().dropLast()) : found
+    case .globalPointer: preconditionFailure("spans are no labels")
     }
     var tags = [String](repeating: "O", count: sentence.tokens.count)
     for (piece, label) in zip(labelled, labels)
@@ -54,6 +59,51 @@ struct TagDecoder: ExampleDecoder {
       tags[sentence.pieces[piece]] = definition.labels[label]
     }
     return tags
+  }
+
+  /// The entities that spans of positive score say, the likeliest first; a span that ends inside of a token takes the whole token.
+  private func spans(
+    of sentence: Sentence, _ values: [Float]
+  ) -> [(entity: TaggedEntity, score: Float)] {
+    var scores: [TaggedEntity: Float] = [:]
+    for at in stride(from: 0, to: values.count, by: 4) {
+      let (first, last) = (Int(values[at + 1]) - 1, Int(values[at + 2]) - 1)
+      // [CLS] and [SEP] are part of no entity.
+      guard first >= 0, last < sentence.pieces.count else { continue }
+      let entity = TaggedEntity(
+        type: definition.labels[Int(values[at])], first: sentence.pieces[first],
+        last: sentence.pieces[last])
+      scores[entity] = max(scores[entity] ?? 0, values[at + 3])
+    }
+    func key(_ entity: TaggedEntity) -> (Int, Int, String) {
+      (entity.first, entity.last, entity.type)
+    }
+    return scores.map { (entity: $0.key, score: $0.value) }.sorted {
+      $0.score == $1.score ? key($0.entity) < key($1.entity) : $0.score > $1.score
+    }
+  }
+
+  /// Tags of the likeliest entities that do not overlap.
+  private static func tags(
+    of spans: [(entity: TaggedEntity, score: Float)], count: Int
+  ) -> [String] {
+    var tags = [String](repeating: "O", count: count)
+    for (entity, _) in spans where tags[entity.first...entity.last].allSatisfy({ $0 == "O" }) {
+      for token in entity.first...entity.last {
+        tags[token] = (token == entity.first ? "B-" : "I-") + entity.type
+      }
+    }
+    return tags
+  }
+
+  /// The entities in order: of spans all, also those that nest.
+  private func entities(of sentence: Sentence, _ values: [Float]) -> [TaggedEntity] {
+    guard tagging.head == .globalPointer else {
+      return TaggedEntity.entities(of: tags(of: sentence, values))
+    }
+    return spans(of: sentence, values).map(\.entity).sorted {
+      ($0.first, $0.last, $0.type) < ($1.first, $1.last, $1.type)
+    }
   }
 
   private func scores(_ outputs: [HeadOutput]) -> (entities: EntityMetrics, accuracy: Double?) {
@@ -65,7 +115,9 @@ struct TagDecoder: ExampleDecoder {
       correct += zip(gold, predicted).count { $0 == $1 }
     }
     return (
-      EntityMetrics(gold: gold, predicted: predicted),
+      EntityMetrics(
+        gold: gold.map(TaggedEntity.entities),
+        predicted: zip(sentences, outputs).map { entities(of: $0, $1.values) }),
       count == 0 ? nil : Double(correct) / Double(count)
     )
   }
@@ -88,7 +140,7 @@ struct TagDecoder: ExampleDecoder {
     let sentence = sentences[row], tags = tags(of: sentence, output.values)
     let (text, spans) = Self.text(of: sentence.tokens, unit: tagging.unit)
     let scalars = Array(text.unicodeScalars)
-    let entities = TaggedEntity.entities(of: tags).map { entity in
+    let entities = entities(of: sentence, output.values).map { entity in
       let range = spans[entity.first].lowerBound..<spans[entity.last].upperBound
       let words = String(String.UnicodeScalarView(scalars[range]))
       return

@@ -75,7 +75,7 @@ package struct TaggedRows: TaskRows {
         repaired: bio.repaired), tagging)
   }
 
-  /// `O`, then `B-` and `I-` of each type in order.
+  /// `O`, then `B-` and `I-` of each type in order; for GlobalPointer the types.
   package func labels(_ recipe: Recipe) throws -> [String] {
     let found = Set(
       bio.sentences.lazy.flatMap(\.tags).filter { $0 != "O" }.map { String($0.dropFirst(2)) })
@@ -91,6 +91,7 @@ package struct TaggedRows: TaskRows {
         DataProblem(
           file: file, rule: "every tag is O", remedy: "give sentences with entities"))
     }
+    if tagging.head == .globalPointer { return types }
     return ["O"] + types.flatMap { ["B-\($0)", "I-\($0)"] }
   }
 
@@ -170,9 +171,14 @@ package struct TaggedRows: TaskRows {
     return types.contains(String(tag.dropFirst(2))) ? tag : "O"
   }
 
+  private func isKnown(_ tag: String, _ numbers: [String: Int]) -> Bool {
+    guard tagging.head == .globalPointer else { return numbers[tag] != nil }
+    return tag == "O" || numbers[String(tag.dropFirst(2))] != nil
+  }
+
   private func check(_ numbers: [String: Int], _ problems: inout DataProblemCollector) {
     for sentence in bio.sentences {
-      for (offset, tag) in sentence.tags.enumerated() where numbers[known(tag)] == nil {
+      for (offset, tag) in sentence.tags.enumerated() where !isKnown(known(tag), numbers) {
         problems.add(
           DataProblem(
             file: file, line: sentence.line + offset, value: tag,
@@ -188,6 +194,7 @@ package struct TaggedRows: TaskRows {
   private func target(
     _ sentence: TagDecoder.Sentence, _ tags: [String], _ numbers: [String: Int]
   ) -> [Float] {
+    if tagging.head == .globalPointer { return spanTarget(sentence, tags, numbers) }
     func number(_ tag: String) -> Float { Float(numbers[tag] ?? 0) }
     var target: [Float] = []
     for (place, token) in sentence.pieces.enumerated() {
@@ -203,5 +210,19 @@ package struct TaggedRows: TaskRows {
     }
     let outer: Float = tagging.pieces == .all ? 0 : -1
     return [outer] + target + [outer]
+  }
+
+  /// The entities as spans of the sequence; those that were cut off, or have a token without pieces at an end, are none.
+  private func spanTarget(
+    _ sentence: TagDecoder.Sentence, _ tags: [String], _ numbers: [String: Int]
+  ) -> [Float] {
+    Head.globalPointerTarget(
+      TaggedEntity.entities(of: tags).compactMap { entity in
+        guard let type = numbers[entity.type],
+          let first = sentence.pieces.firstIndex(of: entity.first),
+          let last = sentence.pieces.lastIndex(of: entity.last)
+        else { return nil }
+        return (type, first + 1, last + 1)
+      })
   }
 }

@@ -80,8 +80,11 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
         usesPooler: !isSiamese && recipe.head.usesPooler, dropout: isSiamese ? 0 : dropout)
     case .tagging:
       let kind: Head.Kind =
-        recipe.tagging.head == .softmax
-        ? .tokens : .chain(multiplier: Float(recipe.tagging.storedMultiplier))
+        switch recipe.tagging.head {
+        case .softmax: .tokens
+        case .crf: .chain(multiplier: Float(recipe.tagging.storedMultiplier))
+        case .globalPointer: .globalPointer
+        }
       return Head(kind, outputs: labels.count, loss: .softmax, dropout: dropout)
     case .relation:
       let r = recipe.relation

@@ -112,7 +112,8 @@ struct Bench: ParsableCommand {
   private func measure(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
     let group = try RankGroup(collective, leaves: leaves)
     let result = try Benchmark.run(
-      shape, group: group, exchange: exchange.settings, threads: threadCount, warmup: warmup, steps: steps,
+      shape, group: group, exchange: exchange.settings, threads: threadCount, warmup: warmup,
+      steps: steps,
       progress: {
         if group.isRoot { Console.message("step \($0)  \(String(format: "%.3f", $1)) s") }
       })

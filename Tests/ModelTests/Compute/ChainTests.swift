@@ -11,6 +11,9 @@ import Testing
     struct Case: Decodable {
       let name: String
       let emissions: [[Float]], transitions: [[Float]], viterbi: Paths
+      let labels: [Int]
+      let logZ: Double, loss: Double
+      let marginals: [[Double]], grad_emissions: [[Double]], grad_transitions: [[Double]]
     }
     let cases: [Case]
   }
@@ -35,6 +38,37 @@ import Testing
       try check(c.viterbi.first_and_last_label_0, outer)
       if let bio = c.viterbi.bio {
         try check(bio, .bio(types: (labels - 1) / 2, outerAreO: false))
+      }
+    }
+  }
+
+  @Test func `loss, partition, marginals and gradients are the reference's`() throws {
+    let file = try Fixtures.json("crf.json", as: File.self)
+    for c in file.cases {
+      let count = c.labels.count, labels = c.transitions.count
+      let emissions = c.emissions.flatMap { $0 }
+      var dEmissions = [Float](repeating: 9, count: count * labels)
+      var dTransitions = [Float](repeating: 9, count: labels * labels)
+      let loss = c.transitions.flatMap { $0 }.withUnsafeBufferPointer { transitions in
+        transitions.baseAddress.map {
+          LinearChainCRF(labels: labels, transitions: $0, multiplier: 1).loss(
+            emissions, gold: c.labels, dEmissions: &dEmissions, dTransitions: &dTransitions)
+        }
+      }
+      let found = try #require(loss)
+      #expect(abs(found - c.loss) < 1e-5 * max(1, abs(c.logZ)), "\(c.name)")
+      let score = (0..<count).reduce(0.0) { sum, t in
+        sum + Double(c.emissions[t][c.labels[t]])
+          + (t > 0 ? Double(c.transitions[c.labels[t - 1]][c.labels[t]]) : 0)
+      }
+      #expect(abs(found + score - c.logZ) < 1e-5 * max(1, abs(c.logZ)), "\(c.name)")
+      for (i, expected) in c.grad_emissions.flatMap({ $0 }).enumerated() {
+        #expect(abs(Double(dEmissions[i]) - expected) < 1e-5, "\(c.name), emission \(i)")
+        let marginal = Double(dEmissions[i]) + (c.labels[i / labels] == i % labels ? 1 : 0)
+        #expect(abs(marginal - c.marginals[i / labels][i % labels]) < 1e-5, "\(c.name), \(i)")
+      }
+      for (i, expected) in c.grad_transitions.flatMap({ $0 }).enumerated() {
+        #expect(abs(Double(dTransitions[i]) - expected) < 1e-5 * Double(count), "\(c.name), \(i)")
       }
     }
   }

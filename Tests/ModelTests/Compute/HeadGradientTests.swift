@@ -45,6 +45,13 @@ import Testing
       name: "chain", head: Head(.chain(multiplier: 10), outputs: 3, loss: .softmax, dropout: 0.1)
     ) { i, count in (0..<count).map { Float(($0 * 2 + i) % 4 - 1) } },
     Case(
+      name: "global pointer",
+      head: Head(.globalPointer, outputs: 2, loss: .softmax, dropout: 0.1)
+    ) { i, count in
+      Head.globalPointerTarget(
+        i == 0 ? [] : [(0, 1, min(2, count - 1)), (1, 0, count - 1), (0, count / 2, count / 2)])
+    },
+    Case(
       name: "subject pointer", head: Head(.subjectPointer, outputs: 2, loss: .softmax, dropout: 0.1)
     ) { i, count in [Float(count / 3), Float(count - 1)] },
     Case(name: "span", head: Head(.span, outputs: 2, loss: .softmax, dropout: 0.1)) { i, count in

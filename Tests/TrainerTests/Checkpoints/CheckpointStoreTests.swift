@@ -118,6 +118,21 @@ import Trainer
     #expect(error?.description.hasSuffix("choose another run directory with --run.") == true)
   }
 
+  @Test func `a draft holds its bytes while training goes on, and is a checkpoint once published`()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let store = try CheckpointStore(run: folder.url)
+    let draft = try SmallRun.draft(7, in: store)
+    #expect(try store.steps.isEmpty)
+    // Other weights by now.
+    let saved = draft.saved
+    try store.publish(draft)
+    #expect(try store.steps == [7])
+    let loaded = try #require(try SmallRun.load(from: store))
+    #expect(loaded.state.step == 7 && loaded.weightsDigest == saved.weightsDigest)
+  }
+
   @Test func `a full disk is a sentence`() throws {
     let folder = try TemporaryFolder()
     let gate = FaultyGate(after: 5, .diskFull)

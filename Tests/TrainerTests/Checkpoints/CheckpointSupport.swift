@@ -62,6 +62,15 @@ final class SmallRun {
       state(step, best: best), parameters: run.parameters, optimizer: run.optimizer)
   }
 
+  /// Drafts the numbers and the state of `step`, and changes them afterwards.
+  static func draft(_ step: Int, in store: CheckpointStore) throws -> DraftedCheckpoint {
+    let run = SmallRun(step: step)
+    let draft = try store.draft(
+      state(step), parameters: run.parameters, moments: run.optimizer.momentTensors, run.optimizer)
+    run.fill(step + 1)
+    return draft
+  }
+
   /// Loads from `store` and checks that everything is of one step.
   static func load(from store: CheckpointStore) throws -> LoadedCheckpoint? {
     let run = SmallRun(step: 999)

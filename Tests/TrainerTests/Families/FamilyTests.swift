@@ -65,7 +65,7 @@ import Trainer
     case "masked-lm":
       let best = rows.map { (($0["masks"] as? [[[String: Any]]])?[0][0])?["token"] as? String }
       #expect(best == ["very", "饭"])
-    case "tagging crf", "tagging softmax":
+    case "tagging crf", "tagging softmax", "tagging global-pointer":
       let entities = rows[0]["entities"] as? [[String: Any]]
       #expect(entities?.map { $0["text"] as? String } == ["book good", "hotel bad"])
       #expect(entities?[1]["start"] as? Int == 17)

@@ -15,6 +15,7 @@ import Trainer
     var overlaps = true
     var leavesAtOnce: Int?
     var progress = CollectiveEngine.Progress.thread
+    var touchedRows = true
 
     var settings: ExchangeSettings {
       var settings = ExchangeSettings()
@@ -22,12 +23,13 @@ import Trainer
       settings.shardsOptimizer = shards
       settings.exchange = exchange
       settings.overlaps = overlaps
+      settings.sendsTouchedRows = touchedRows
       return settings
     }
 
     var testDescription: String {
       "\(ranks) ranks, buckets \(bucketBytes ?? 0), sharded \(shards), \(exchange), \(threads) threads, "
-        + "overlap \(overlaps), leaves \(leavesAtOnce ?? 0), \(progress)"
+        + "overlap \(overlaps), leaves \(leavesAtOnce ?? 0), \(progress), touched rows \(touchedRows)"
     }
   }
 
@@ -40,6 +42,7 @@ import Trainer
     Case(ranks: 4, exchange: .direct, threads: 2, leavesAtOnce: 1),
     Case(ranks: 5, bucketBytes: nil, leavesAtOnce: 2), Case(ranks: 6, shards: false),
     Case(ranks: 7, bucketBytes: 1 << 16, overlaps: false, progress: .cooperative),
+    Case(ranks: 2, touchedRows: false), Case(ranks: 3, shards: false, touchedRows: false),
     Case(ranks: 8, bucketBytes: 12_340), Case(ranks: 8, shards: false, exchange: .direct),
   ]
 

@@ -4,12 +4,18 @@
 /// bert4keras' multiplier `k`: what is stored is divided by it, so that an optimizer of Adam's kind moves the
 /// transitions `k` times as fast. Source: Lafferty, McCallum, Pereira, "Conditional random fields" (ICML 2001);
 /// bert4keras, `ConditionalRandomField`.
-struct LinearChainCRF {
+package struct LinearChainCRF {
   /// Labels `C`.
   let labels: Int
   /// `[C, C]`, as stored.
   let transitions: UnsafePointer<Float>
   let multiplier: Float
+
+  package init(labels: Int, transitions: UnsafePointer<Float>, multiplier: Float) {
+    self.labels = labels
+    self.transitions = transitions
+    self.multiplier = multiplier
+  }
 
   /// Doubles of scratch for a sequence of `count` tokens.
   static func scratch(count: Int, labels: Int) -> Int { (2 * count + 1) * labels + labels * labels }
@@ -18,7 +24,7 @@ struct LinearChainCRF {
   ///
   /// `emissions [S, C]` and `gold [S]`. Where wanted, writes the gradients: of the emissions the marginals less the gold
   /// labels `[S, C]`, of the stored transitions expected less observed counts times the multiplier `[C, C]`.
-  func loss(
+  package func loss(
     _ emissions: UnsafePointer<Float>, gold: [Int],
     dEmissions: UnsafeMutablePointer<Float>?, dTransitions: UnsafeMutablePointer<Float>?
   ) -> Double {
