@@ -1,8 +1,8 @@
 extension Engine {
   /// Bytes that `gradient(of:)` takes beside parameters and gradient when `leavesAtOnce` leaves of
-  /// `batch` are computed together: activations, and partial sums if there are several chunks.
+  /// `batch` are computed together: activations, and partial sums of `gradientBytes` each if there are several chunks.
   package func workingBytes(
-    of batch: PackedBatch, leavesAtOnce: Int, recomputes: Bool = false
+    of batch: PackedBatch, leavesAtOnce: Int, recomputes: Bool = false, gradientBytes: Int
   ) -> Int {
     guard let head else { preconditionFailure("a gradient needs a head") }
     let leaves = batch.leaves.count
@@ -23,7 +23,7 @@ extension Engine {
         trains: true, plan: &plan)
       most = max(most, plan.used)
     }
-    let partials = LeafFold.slots(leaves: (leaves + size - 1) / size) * table.count
-    return (most + partials) * MemoryLayout<Float>.stride
+    let partials = LeafFold.slots(leaves: (leaves + size - 1) / size)
+    return most * MemoryLayout<Float>.stride + partials * gradientBytes
   }
 }

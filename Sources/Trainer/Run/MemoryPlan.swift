@@ -9,28 +9,34 @@ package struct MemoryPlan: Sendable, Equatable {
   package let recomputes: Bool
   /// Parameters, gradient and two moments.
   package let stateBytes: Int
-  /// Activations and partial sums of the largest step that the rows can make.
+  /// Activations and partial sums of the largest step of the run.
   package let stepBytes: Int
 
+  /// What the process held when the plan was made: program, libraries and rows.
+  package let heldBytes: Int
+
   package var totalBytes: Int { stateBytes + stepBytes }
+  /// What the process will hold at most.
+  package var peakBytes: Int { heldBytes + totalBytes }
 
   /// Chooses as many leaves at once as fit into `limit` bytes, and only where not even one fits, to compute layers again in
   /// backward; or what the recipe says.
   ///
   /// - Throws: `RunError` if not even one leaf at a time fits.
   package init(
-    _ run: PreparedRun, engine: Engine, limit: Int, group: RankGroup? = nil,
+    _ run: PreparedRun, engine: Engine, limit: Int, held: Int = 0, group: RankGroup? = nil,
     isSharded: Bool = false
   ) throws {
+    heldBytes = held
     let recipe = run.recipe
     let subtrees = group?.subtrees.map(\.leaves) ?? [0..<recipe.batch.leaves]
-    stateBytes = Self.stateElements(run, group, isSharded: isSharded) * MemoryLayout<Float>.stride
-    // No step is larger than the one that the longest rows would make together.
-    let longest = run.train.sequences.sorted { $0.tokenCount > $1.tokenCount }
-      .prefix(recipe.batch.size)
-    let leaves = run.leaves(of: Array(longest))
-    let batches = subtrees.map {
-      PackedBatch(leaves: Array(leaves[$0]), copies: run.definition.head.copies)
+    let gradientBytes = run.gradientBytes
+    stateBytes = Self.stateBytes(run, group, isSharded: isSharded)
+    let steps = run.largestSteps().map { rows in
+      let leaves = run.leaves(of: rows.map { run.train.sequences[$0] })
+      return subtrees.map {
+        PackedBatch(leaves: Array(leaves[$0]), copies: run.definition.head.copies)
+      }
     }
     var choices: [Int] = []
     if let fixed = recipe.batch.leavesAtOnce {
@@ -46,8 +52,11 @@ package struct MemoryPlan: Sendable, Equatable {
     let ways = recipe.batch.recomputes.map { [$0] } ?? [false, true]
     let needs = ways.flatMap { recomputes in
       choices.map { size in
-        let bytes = batches.map {
-          engine.workingBytes(of: $0, leavesAtOnce: size, recomputes: recomputes)
+        let bytes = steps.flatMap { batches in
+          batches.map {
+            engine.workingBytes(
+              of: $0, leavesAtOnce: size, recomputes: recomputes, gradientBytes: gradientBytes)
+          }
         }
         return (size: size, recomputes: recomputes, bytes: bytes.max() ?? 0)
       }
@@ -67,19 +76,21 @@ package struct MemoryPlan: Sendable, Equatable {
   /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole.
   ///
   /// A moving average is whole at rank 0, which collects it for evaluations.
-  private static func stateElements(
+  private static func stateBytes(
     _ run: PreparedRun, _ group: RankGroup?, isSharded: Bool
   ) -> Int {
-    let count = run.table.count
-    let chunks = (count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
-    let ranks = group?.size ?? 1
-    let share =
-      isSharded
-      ? min(count, (chunks + ranks - 1) / ranks * Optimizer.chunkSize) : count
-    let training = run.recipe.training
-    let average = training.ema == nil ? 0 : group?.isRoot == false ? share : count
-    let passes = training.adversarial == nil ? 1 : 2
-    return (1 + passes * (group?.subtrees.count ?? 1)) * count + 2 * share + average
+    let whole = run.table.count * MemoryLayout<Float>.stride
+    let gradient = run.gradientBytes
+    let chunks = (run.table.count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
+    let ranks = isSharded ? group?.size ?? 1 : 1
+    let share = Double((chunks + ranks - 1) / ranks) / Double(chunks)
+    let training = run.recipe.training, subtrees = group?.subtrees.count ?? 1
+    // LAMB reads and writes every element.
+    let moment = run.optimizer.method.adaptsLayers ? whole : gradient
+    let average =
+      training.ema == nil ? 0 : group?.isRoot == false ? Int(Double(whole) * share) : whole
+    let adversary = training.adversarial == nil ? 0 : subtrees * run.touchedWordBytes
+    return whole + subtrees * gradient + adversary + 2 * Int(Double(moment) * share) + average
   }
 
   /// Such as `812 MB`, `3.1 GB`.
@@ -90,6 +101,53 @@ package struct MemoryPlan: Sendable, Equatable {
 }
 
 extension PreparedRun {
+  /// The word table's rows that the run's steps touch, in pages: elsewhere gradients and moments are zeros that take no memory.
+  var touchedWordBytes: Int {
+    let width = configuration.hiddenSize * MemoryLayout<Float>.stride
+    guard !definition.head.readsWordTable else { return configuration.vocabularySize * width }
+    var isTouched = [Bool](repeating: false, count: configuration.vocabularySize)
+    var rows = BatchRows(batches)
+    for step in 0..<min(totalSteps, batches.stepsPerEpoch) {
+      for sequence in rows.rows(ofStep: step).map({ train.sequences[$0] }) {
+        for id in sequence.ids { isTouched[Int(id)] = true }
+        for id in sequence.second?.ids ?? [] { isTouched[Int(id)] = true }
+      }
+    }
+    let page = 4096
+    var bytes = 0, end = 0
+    for (row, _) in isTouched.enumerated() where isTouched[row] {
+      let first = max(end, row * width / page * page)
+      end = max(end, ((row + 1) * width + page - 1) / page * page)
+      bytes += max(0, end - first)
+    }
+    return bytes
+  }
+
+  /// Bytes of one arena of which only touched rows of the word table are written.
+  var gradientBytes: Int {
+    let width = MemoryLayout<Float>.stride
+    let words = configuration.vocabularySize * configuration.hiddenSize * width
+    return table.count * width - words + touchedWordBytes
+  }
+
+  /// The rows of the steps with the most tokens that this run will make.
+  ///
+  /// Of every epoch's order the first sixteen epochs are looked at: each has its longest steps, and they are alike.
+  func largestSteps(_ count: Int = 8) -> [[Int]] {
+    var rows = BatchRows(batches)
+    let lengths = train.sequences.map(\.tokenCount)
+    var found: [(tokens: Int, rows: [Int])] = []
+    for step in 0..<min(totalSteps, 16 * batches.stepsPerEpoch) {
+      let rows = rows.rows(ofStep: step)
+      found.append((rows.reduce(0) { $0 + lengths[$1] }, rows))
+      if found.count > 4 * count {
+        found.sort { $0.tokens > $1.tokens }
+        found.removeLast(found.count - count)
+      }
+    }
+    return found.sorted { $0.tokens > $1.tokens }.prefix(count).map(\.rows)
+  }
+
   /// What the rows `rows` of the training set are at step `step`: for some tasks a draw by (seed, step, example).
   func inputs(ofRows rows: [Int], step: Int) -> [SequenceInput] {
     rows.map { train.decoder.input(train.sequences[$0], step: step, seed: recipe.seed) }
@@ -146,7 +204,7 @@ extension PreparedRun {
       "steps      \(totalSteps) of \(batches.batchSize) rows, \(batches.stepsPerEpoch) an epoch, \(Self.short(epochs)) epochs",
       "padding    \(avoided) % of the tokens of padded batches avoided",
       "optimizer  \(recipe.optimizer.name.rawValue) \(recipe.optimizer.learningRate), schedule \(recipe.schedule.name.rawValue)",
-      "memory     \(MemoryPlan.text(memory.totalBytes)) planned, \(memory.leavesAtOnce) of \(recipe.batch.leaves) leaves at once\(memory.recomputes ? ", layers computed again in backward" : "")",
+      "memory     \(MemoryPlan.text(memory.peakBytes)) planned, \(memory.leavesAtOnce) of \(recipe.batch.leaves) leaves at once\(memory.recomputes ? ", layers computed again in backward" : "")",
       "threads    \(threads)",
     ]
     return lines.joined(separator: "\n")

@@ -103,7 +103,8 @@ struct Train: ParsableCommand {
     defer { engine.pool.stop() }
     let memory = try MemoryPlan(
       prepared, engine: engine,
-      limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost, group: group,
+      limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost,
+      held: Machine.residentMemory, group: group,
       isSharded: exchange.settings.shards(prepared.optimizer.method, ranks: group.size))
     let summary = prepared.summary(memory, threads: threadCount)
     if dryRun {
@@ -122,6 +123,11 @@ struct Train: ParsableCommand {
         isTerminal: Console.isTerminal, write: { if isRoot { Console.write($0) } }))
     switch try training.run() {
     case .finished(let digest):
+      if isRoot {
+        Console.message(
+          "memory       \(MemoryPlan.text(Machine.peakMemory)) at most, \(MemoryPlan.text(memory.peakBytes)) planned"
+        )
+      }
       if isRoot { try Console.print("weights sha256 \(digest)") }
     case .interrupted:
       if let directory {

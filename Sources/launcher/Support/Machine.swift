@@ -59,6 +59,11 @@ enum Machine {
     return available
   }
 
+  /// The memory that this process holds, in bytes.
+  static var residentMemory: Int {
+    status("VmRSS").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0
+  }
+
   /// The most memory that this process has held, in bytes.
   static var peakMemory: Int {
     status("VmHWM").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0

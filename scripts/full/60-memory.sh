@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# What a run says that it will take, and what it takes: within 10 % for five shapes.
+#
+# A small and a base-sized model, many and few rows a step, leaf by leaf, layers computed again in backward, and two ranks. Weights are
+# drawn, rows are made up, so nothing is fetched.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${LOCKSTEP:?the program to test}"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 - "$work" <<'PYTHON'
+import json, random, sys
+
+work = sys.argv[1]
+random.seed(1)
+words = [f"w{i}" for i in range(20_000)]
+for name, hidden, layers in (("base", 768, 12), ("small", 384, 6)):
+    import os
+    os.makedirs(f"{work}/{name}")
+    json.dump(
+        dict(model_type="bert", vocab_size=20_005, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=12,
+             intermediate_size=4 * hidden, max_position_embeddings=512, type_vocab_size=2, hidden_act="gelu"),
+        open(f"{work}/{name}/config.json", "w"))
+    open(f"{work}/{name}/vocab.txt", "w").write("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + words) + "\n")
+with open(f"{work}/rows.tsv", "w") as file:
+    file.write("label\ttext\n")
+    for i in range(400):
+        file.write(f"{i % 2}\t{' '.join(random.choices(words, k=random.randint(20, 126)))}\n")
+PYTHON
+
+failed=0
+shape() { # shape NAME RANKS MODEL OPTION...
+  local name=$1 count=$2 model=$3 launcher=()
+  shift 3
+  [ "$count" = 1 ] || launcher=(mpirun --oversubscribe --bind-to none -n "$count")
+  cat >"$work/recipe.yaml" <<YAML
+task: classification
+model: {path: $work/$model, initialize: random}
+data: {train: $work/rows.tsv, maxLength: 128}
+steps: 12
+YAML
+  rm -rf "$work/run"
+  "${launcher[@]}" "$LOCKSTEP" train "$work/recipe.yaml" --run "$work/run" --threads "$((count == 1 ? 2 : 1))" "$@" 2>"$work/log" >/dev/null || {
+    tail -n 20 "$work/log" >&2
+    exit 1
+  }
+  python3 - "$name" "$(grep '^memory .* at most' "$work/log")" <<'PYTHON' || failed=1
+import re, sys
+
+name, line = sys.argv[1:]
+found, planned = (float(n) * (1000 if unit == "GB" else 1) for n, unit in re.findall(r"([0-9.]+) ([MG]B)", line))
+print(f"{name}: {found:.0f} MB taken, {planned:.0f} MB planned ({100 * (planned / found - 1):+.1f} %)")
+sys.exit(abs(planned / found - 1) > 0.1)
+PYTHON
+}
+shape "small, 32 rows a step" 1 small --set batch.size=32
+shape "small, 96 rows a step, leaf by leaf" 1 small --set batch.size=96 --set batch.leavesAtOnce=1
+shape "base, 24 rows a step" 1 base --set batch.size=24 --set steps=3
+shape "base, layers computed again in backward" 1 base --set batch.size=24 --set steps=3 --set batch.recompute=true
+shape "base, two ranks" 2 base --set batch.size=16 --set steps=3
+exit "$failed"
