@@ -121,44 +121,14 @@ extension RankGroup {
     }
   }
 
-  /// Collects at rank 0 the chunks of `arena` that the others own.
-  ///
-  /// A window of the arena at a time, so that what is in flight stays small.
-  func gatherChunks(of arena: Arena, ownedChunks: [[Int]]) throws(CommunicationError) {
-    guard size > 1 else { return }
-    let chunks = (arena.count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
-    func range(_ chunk: Int) -> Range<Int> {
-      chunk * Optimizer.chunkSize..<min((chunk + 1) * Optimizer.chunkSize, arena.count)
-    }
-    for first in stride(from: 0, to: chunks, by: 16) {
-      let numbers = first..<min(first + 16, chunks)
-      var own: [UInt8] = []
-      if !isRoot {
-        for chunk in ownedChunks[rank] where numbers.contains(chunk) {
-          own += UnsafeRawBufferPointer(arena[range(chunk)])
-        }
+  /// Collects at rank 0 the chunks of `arena` that the others own, a piece at a time.
+  func gatherChunks(of arena: Arena) throws {
+    var place = UnsafeMutableRawPointer(arena.base)
+    try stream(arena, 0..<arena.count) { bytes in
+      if isRoot, let source = bytes.baseAddress, source != UnsafeRawPointer(place) {
+        place.copyMemory(from: source, byteCount: bytes.count)
       }
-      let blobs = try collective.gather(own).wait()
-      guard isRoot else { continue }
-      for rank in 1..<size {
-        let expected = ownedChunks[rank].filter(numbers.contains).map(range)
-        let bytes = expected.reduce(0) { $0 + 4 * $1.count }
-        guard blobs[rank].count == bytes else {
-          throw .disagreement(
-            item: "the optimizer's state",
-            values: [
-              "\(blobs[rank].count) bytes where \(bytes) belong on \(collective.name(of: rank))"
-            ])
-        }
-        var next = 0
-        blobs[rank].withUnsafeBytes { blob in
-          for range in expected {
-            UnsafeMutableRawBufferPointer(arena[range]).copyMemory(
-              from: UnsafeRawBufferPointer(rebasing: blob[next..<next + 4 * range.count]))
-            next += 4 * range.count
-          }
-        }
-      }
+      place += bytes.count
     }
   }
 

@@ -209,7 +209,7 @@ extension TrainingRun {
     try trainingStep.settle()
     guard let average = optimizer.average, step > 0 else { return parameters }
     if trainingStep.isSharded {
-      try group.gatherChunks(of: average, ownedChunks: trainingStep.chunksByRank)
+      try group.gatherChunks(of: average)
     }
     let weights = optimizer.averaged(parameters, steps: step)
     try group.broadcast(weights, what: "the averaged weights", pool: engine.pool)
