@@ -133,15 +133,17 @@ package final class CollectiveEngine: @unchecked Sendable {
         gate.lock()
       }
     }
+    var record = FlightRecorder.Record(
+      sequence: nextSequence, kind: "\(kind)", bytes: bytes, submitted: seconds, state: "queued")
     if let failure {
+      // Here this rank learns of it: the end of what the recorder tells.
+      (record.state, record.ended) = ("refused", record.submitted)
+      recorder.add(record)
       operation.finish(failure)
     } else {
       let header = OperationHeader(
         kind: kind, sequence: nextSequence, bytes: bytes, digest: digest)
-      recorder.add(
-        .init(
-          sequence: nextSequence, kind: "\(kind)", bytes: bytes,
-          submitted: monotonicSeconds() - startTime, state: "queued"))
+      recorder.add(record)
       nextSequence += 1
       unfinished += 1
       submissions.append(.init(header: header, pattern: pattern, handle: operation))

@@ -14,7 +14,7 @@ package final class FlightRecorder: Sendable {
     package var submitted: Double
     package var started: Double?
     package var ended: Double?
-    /// `queued`, `running`, `finished` or `failed`.
+    /// `queued`, `running`, `finished`, `failed`, or `refused`: submitted when the run had already failed.
     package var state: String
     /// The ranks that had not delivered when the operation failed.
     package var waitedFor: [Int] = []
@@ -39,11 +39,9 @@ package final class FlightRecorder: Sendable {
 
   func add(_ record: Record) {
     ring.withLock { ring in
-      if ring.count < Self.capacity {
-        ring.append(record)
-      } else {
-        ring[record.sequence % Self.capacity] = record
-      }
+      // Numbers follow one another; only the one that is refused can come again.
+      let index = record.sequence % Self.capacity
+      if index < ring.count { ring[index] = record } else { ring.append(record) }
     }
   }
 

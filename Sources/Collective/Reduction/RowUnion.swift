@@ -100,14 +100,32 @@ package struct RowUnion: Sendable, Equatable {
   package func scatter(
     _ short: UnsafePointer<Float>, into table: UnsafeMutablePointer<Float>, ownedBy rank: Int? = nil
   ) {
-    let owned = rank.map { plan.ownedRanges(of: $0) }
+    guard let rank else {
+      for piece in pieces {
+        (table + Int(rows[piece.row]) * width + piece.column).update(
+          from: short + piece.place, count: piece.count)
+      }
+      return
+    }
+    forEachOwned(by: rank) { element, place, count in
+      (table + element).update(from: short + place, count: count)
+    }
+  }
+
+  /// Fills the elements of the short vector that `rank` owns from the rows of `table`.
+  package func pack(
+    _ table: UnsafePointer<Float>, into short: UnsafeMutablePointer<Float>, ownedBy rank: Int
+  ) {
+    forEachOwned(by: rank) { element, place, count in
+      (short + place).update(from: table + element, count: count)
+    }
+  }
+
+  /// Calls `body` with the runs of elements that `rank` owns: first element in the table, place in the short vector, count.
+  private func forEachOwned(by rank: Int, _ body: (Int, Int, Int) -> Void) {
+    let owned = plan.ownedRanges(of: rank)
     var next = 0
     for piece in pieces {
-      let target = table + Int(rows[piece.row]) * width + piece.column
-      guard let owned else {
-        target.update(from: short + piece.place, count: piece.count)
-        continue
-      }
       // Pieces and ranges both ascend; a piece of balanced slices may overlap several ranges.
       let end = piece.place + piece.count
       while next < owned.count && owned[next].upperBound <= piece.place { next += 1 }
@@ -115,7 +133,8 @@ package struct RowUnion: Sendable, Equatable {
       while range < owned.count && owned[range].lowerBound < end {
         let start = max(owned[range].lowerBound, piece.place)
         let stop = min(owned[range].upperBound, end)
-        (target + start - piece.place).update(from: short + start, count: stop - start)
+        body(
+          Int(rows[piece.row]) * width + piece.column + start - piece.place, start, stop - start)
         range += 1
       }
     }

@@ -83,6 +83,47 @@ extension Optimizer {
     return OptimizerKernels.fold(lanes)
   }
 
+  /// The rows of the word table that may have moments, ascending; nil where that is unknown.
+  package var wordRowsWithMoments: [Int32]? {
+    get {
+      rowsWithMoments.isEmpty
+        ? nil : rowsWithMoments.indices.filter { rowsWithMoments[$0] }.map(Int32.init)
+    }
+    set {
+      rowsWithMoments = Array(repeating: false, count: newValue == nil ? 0 : wordTable?.rows ?? 0)
+      for row in newValue ?? [] { rowsWithMoments[Int(row)] = true }
+    }
+  }
+
+  /// The rows whose moments are not zero here; nil where the word table cannot be updated by rows of `gradient`.
+  package func foundRowsWithMoments(_ gradient: Arena) -> [Int32]? {
+    guard let sparse = sparseWordTable(gradient) else { return nil }
+    findRowsWithMoments(sparse.table)
+    return wordRowsWithMoments
+  }
+
+  /// Gives the rows of the word table in `chunks` that have no moments what `update` gives them: their weight decay.
+  ///
+  /// For parameters that others update and send, but for these rows.
+  package func decayRows(
+    chunks: some Collection<Int>, parameters: Arena, norm: Norm, learningRate: Double, step: Int
+  ) {
+    guard let wordTable, !rowsWithMoments.isEmpty else { return }
+    let c = coefficients(
+      wordTable.parameter, scale: norm.scales[wordTable.parameter], learningRate: learningRate,
+      step: step)
+    guard c.decay != 0 else { return }
+    let touched = wordRowsWithMoments ?? []
+    forEachSegment(of: chunks) { _, segment in
+      guard segment.parameter == wordTable.parameter else { return }
+      wordTable.forEachRun(of: segment.range, touched: touched) { run, hasMoments in
+        guard !hasMoments else { return }
+        OptimizerKernels.decay(
+          parameters: parameters.base + run.lowerBound, count: run.count, c)
+      }
+    }
+  }
+
   /// Finds out which rows have moments, after these were replaced.
   func findRowsWithMoments(_ wordTable: WordTable) {
     var rows = [Bool](repeating: false, count: wordTable.rows)

@@ -267,7 +267,7 @@ extension Optimizer {
   }
 
   /// The coefficients of one tensor; see `OptimizerSettings.Method` for the formulas.
-  private func coefficients(
+  func coefficients(
     _ parameter: Int, scale: Float, learningRate: Double, step: Int
   ) -> OptimizerKernels.Coefficients {
     let firstCorrection = 1 - PortableMath.power(settings.beta1, to: step + 1)

@@ -20,13 +20,10 @@ package final class DistributedStep {
   private let exchange: GradientExchange
   private let adversary: AdversarialPass?
   private let arrival: ParameterArrival
+  private let updated: UpdatedParameters
   /// By rank the chunks that it owns, ascending.
   let chunksByRank: [[Int]]
-  /// The trained parameters, cut into pieces that are sent one after the other.
-  private let gathers: [(start: Int, plan: SlicePlan)]
 
-  /// Elements of such a piece: the forward pass begins while later ones are on their way.
-  private static let pieceElements = 1 << 22
   /// Every so many steps the digests of the ranks have covered all parameters.
   private static let digestPeriod = 16
 
@@ -75,29 +72,8 @@ package final class DistributedStep {
     chunksByRank = (0..<ranks).map { rank in
       (0..<optimizer.chunkCount).filter { SlicePlan.owner(ofChunk: $0, ranks: ranks) == rank }
     }
-    gathers = try Self.gathers(
-      of: exchange.buckets.trainedRuns, chunks: optimizer.chunkCount, ranks: ranks)
-  }
-
-  private static func gathers(
-    of runs: [Range<Int>], chunks: Int, ranks: Int
-  ) throws(CommunicationError) -> [(start: Int, plan: SlicePlan)] {
-    let size = max(1, pieceElements / Optimizer.chunkSize / ranks) * ranks
-    var gathers: [(start: Int, plan: SlicePlan)] = []
-    for first in stride(from: 0, to: chunks, by: size) {
-      let numbers = first..<min(first + size, chunks)
-      let elements =
-        numbers.lowerBound * Optimizer.chunkSize..<numbers.upperBound * Optimizer.chunkSize
-      for run in runs where run.overlaps(elements) {
-        let range = run.clamped(to: elements)
-        gathers.append(
-          (
-            range.lowerBound,
-            try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
-          ))
-      }
-    }
-    return gathers
+    updated = try UpdatedParameters(
+      group, parameters: parameters, buckets: exchange.buckets, exchange: settings.exchange)
   }
 
   /// Waits until this rank holds all parameters: after a step, those that others updated may still be on their way.
@@ -237,21 +213,27 @@ package final class DistributedStep {
       return
     }
     let own = chunksByRank[group.rank]
+    if optimizer.wordRowsWithMoments == nil,
+      let found = optimizer.foundRowsWithMoments(gradient), let table = exchange.buckets.wordTable
+    {
+      // Each rank sees only its own moments.
+      optimizer.wordRowsWithMoments =
+        try group.collective.uniteRows(found, tableRows: table.rows).wait()
+    }
     optimizer.update(
       chunks: own, parameters: parameters, gradient: gradient, norm: norm,
       learningRate: learningRate, step: step)
     optimizer.updateAverage(chunks: own, parameters: parameters)
+    for (rank, chunks) in chunksByRank.enumerated() where rank != group.rank {
+      optimizer.decayRows(
+        chunks: chunks, parameters: parameters, norm: norm, learningRate: learningRate, step: step)
+    }
   }
 
-  /// Starts to make the parameters whole on every rank, from the first to the last.
+  /// Starts to make the parameters whole on every rank.
   private func sendUpdated() throws(CommunicationError) {
     guard isSharded else { return }
-    for gather in gathers {
-      arrival.add(
-        try group.collective.allGather(
-          parameters.base + gather.start, plan: gather.plan, exchange: settings.exchange),
-        from: gather.start)
-    }
+    try updated.send(rows: optimizer.wordRowsWithMoments, into: arrival)
     if !settings.overlaps { try settle() }
   }
 

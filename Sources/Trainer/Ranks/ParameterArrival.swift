@@ -6,8 +6,21 @@ import Model
 /// They travel while the step's end is logged and the next step's forward pass begins: whoever reads parameters waits for those
 /// in front of an offset first, and the forward pass reads them in the order in which they are sent.
 final class ParameterArrival {
+  private struct Gather {
+    let start: Int
+    let operation: CollectiveOperation
+    /// Puts what has come where it belongs, where it did not come there by itself.
+    let finish: (() -> Void)?
+  }
+
+  /// Keeps what unfinished gatherings need.
+  private final class Unfinished {
+    let gathers: [Gather]
+    init(_ gathers: [Gather]) { self.gathers = gathers }
+  }
+
   /// Ascending by where what they bring ends.
-  private var gathers: [(start: Int, operation: CollectiveOperation)] = []
+  private var gathers: [Gather] = []
   private let parameters: Arena
   /// What ended the exchange, until someone can throw it.
   private var problem: CommunicationError?
@@ -17,12 +30,20 @@ final class ParameterArrival {
   init(_ parameters: Arena) { self.parameters = parameters }
 
   deinit {
-    // The network writes into them until the process ends.
-    if !gathers.isEmpty { _ = Unmanaged.passRetained(parameters) }
+    // The network writes into them, and into what `finish` reads, until the process ends.
+    guard !gathers.isEmpty else { return }
+    _ = Unmanaged.passRetained(parameters)
+    _ = Unmanaged.passRetained(Unfinished(gathers))
   }
 
   /// Adds a gathering of the elements from `start` on; `start` is behind all earlier ones.
-  func add(_ operation: CollectiveOperation, from start: Int) { gathers.append((start, operation)) }
+  ///
+  /// `finish` is called once it has come.
+  func add(
+    _ operation: CollectiveOperation, from start: Int, finish: (() -> Void)? = nil
+  ) {
+    gathers.append(Gather(start: start, operation: operation, finish: finish))
+  }
 
   /// Waits for what lies in front of `offset`; what goes wrong is thrown by the next `settle`.
   func wait(before offset: Int) {
@@ -30,7 +51,12 @@ final class ParameterArrival {
     guard !due.isEmpty else { return }
     let clock = ContinuousClock(), begun = clock.now
     for gather in due where problem == nil {
-      do { try gather.operation.wait() } catch { problem = error }
+      do {
+        try gather.operation.wait()
+        gather.finish?()
+      } catch {
+        problem = error
+      }
     }
     seconds += (clock.now - begun).inSeconds
     if problem == nil { gathers.removeFirst(due.count) }

@@ -90,7 +90,13 @@ package struct MemoryPlan: Sendable, Equatable {
     let average =
       training.ema == nil ? 0 : group?.isRoot == false ? Int(Double(whole) * share) : whole
     let adversary = training.adversarial == nil ? 0 : subtrees * run.touchedWordBytes
+    // The rows that are sent lie side by side.
+    let words = Double(run.configuration.vocabularySize * run.configuration.hiddenSize * 4)
+    let sent =
+      isSharded
+      ? min(Double(run.touchedWordBytes), UpdatedParameters.rowsShare * words) : 0
     return whole + subtrees * gradient + adversary + 2 * Int(Double(moment) * share) + average
+      + Int(sent)
   }
 
   /// Such as `812 MB`, `3.1 GB`.
