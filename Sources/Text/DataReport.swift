@@ -66,8 +66,13 @@ package struct DataReport: Sendable, Equatable, Codable {
   /// More labels than these are no classes.
   private static let fewLabels = 50
 
-  /// Reports on `splits`, the training rows first, cut to `room` tokens by `tokenizer`; `notes` are sentences that reading the rows left.
-  package init(splits: [Split], tokenizer: Tokenizer, room: Int, threads: Int) {
+  /// Reports on `splits`, the training rows first, cut to `room` tokens; `notes` are sentences that reading the rows left.
+  ///
+  /// `tokenize` gives the tokens of each of some texts; what it throws is thrown.
+  package init(
+    splits: [Split], vocabulary: Vocabulary, room: Int,
+    tokenize: ([String]) throws -> [TokenizedText]
+  ) rethrows {
     var firstLines: [String: Int] = [:]
     for (number, split) in splits.enumerated() {
       inspectLabels(split)
@@ -76,7 +81,7 @@ package struct DataReport: Sendable, Equatable, Codable {
       } else {
         inspectLeakage(split, of: splits[0], firstLines)
       }
-      inspectTokens(split, tokenizer, room: room, threads: threads)
+      try inspectTokens(split, vocabulary, room: room, tokenize: tokenize)
     }
   }
 
@@ -144,14 +149,15 @@ package struct DataReport: Sendable, Equatable, Codable {
   // MARK: Tokens
 
   private mutating func inspectTokens(
-    _ split: Split, _ tokenizer: Tokenizer, room: Int, threads: Int
-  ) {
+    _ split: Split, _ vocabulary: Vocabulary, room: Int,
+    tokenize: ([String]) throws -> [TokenizedText]
+  ) rethrows {
     let texts = split.rows.map { $0.text.replacing("\u{1F}", with: " ") }
     var lengths: [Int] = [], cut: [Int] = [], touched: [Int] = []
     var unknown: [Unicode.Scalar: Int] = [:]
     var unknownTokens = 0, tokens = 0, lost = 0
-    let special = tokenizer.vocabulary.unknown
-    for (number, tokenized) in tokenizer.tokenize(texts, threads: threads).enumerated() {
+    let special = vocabulary.unknown
+    for (number, tokenized) in try tokenize(texts).enumerated() {
       lengths.append(tokenized.count)
       tokens += tokenized.count
       if tokenized.count > room {
@@ -164,7 +170,7 @@ package struct DataReport: Sendable, Equatable, Codable {
       for (id, span) in zip(tokenized.ids, tokenized.spans) where id == special {
         unknownTokens += 1
         // Of an unknown word the characters that the vocabulary lacks, or all if it has each.
-        let lacking = scalars[span].filter { tokenizer.vocabulary.id(of: String($0)) == nil }
+        let lacking = scalars[span].filter { vocabulary.id(of: String($0)) == nil }
         for scalar in lacking.isEmpty ? Array(scalars[span]) : Array(lacking) {
           unknown[scalar, default: 0] += 1
         }

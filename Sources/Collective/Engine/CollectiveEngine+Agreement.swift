@@ -17,6 +17,13 @@ extension CollectiveEngine {
     }
   }
 
+  /// The ranks whose host has the name of this one's, this one among them, ascending.
+  ///
+  /// Known once they have been introduced.
+  package var ranksOfThisHost: [Int] {
+    progressLock.withLock { (0..<size).filter { table.host(of: $0) == table.host(of: rank) } }
+  }
+
   /// Something every rank must hold the same value of, such as the hash of the recipe.
   package struct SharedItem: Sendable, Equatable {
     package let name: String

@@ -101,15 +101,25 @@ extension CollectiveEngine {
   /// Every rank's byte string to the root, of any lengths.
   package func gather(_ blob: [UInt8], to root: Int = 0) -> BlobOperation {
     precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
-    let exchange = BlobExchange(blob, rank: rank, ranks: size, root: root)
+    let exchange = BlobExchange(blob, rank: rank, members: Array(0..<size), root: root)
     let operation = submit(.gatherBlobs, bytes: 0, digest: UInt64(root), pattern: exchange)
     return BlobOperation(operation: operation, exchange: exchange)
   }
 
   /// Every rank's byte string to everyone, of any lengths.
   package func allGather(_ blob: [UInt8]) -> BlobOperation {
-    let exchange = BlobExchange(blob, rank: rank, ranks: size, root: nil)
-    let operation = submit(.allGatherBlobs, bytes: 0, digest: 0, pattern: exchange)
+    allGather(blob, among: Array(0..<size))
+  }
+
+  /// Every rank's byte string to the other `members` of its part of the ranks, of any lengths; in the order of `members`.
+  ///
+  /// All ranks call it, each with the members of the part that it is in, ascending.
+  package func allGather(_ blob: [UInt8], among members: [Int]) -> BlobOperation {
+    precondition(
+      zip(members, members.dropFirst()).allSatisfy { $0 < $1 }, "members \(members) do not ascend")
+    let exchange = BlobExchange(blob, rank: rank, members: members, root: nil)
+    let digest = members.reduce(UInt64(members.count)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    let operation = submit(.allGatherBlobs, bytes: 0, digest: digest, pattern: exchange)
     return BlobOperation(operation: operation, exchange: exchange)
   }
 

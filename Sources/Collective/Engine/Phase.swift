@@ -101,6 +101,8 @@ struct PhaseTable {
 
   init(ranks: Int, now: Double) { entries = .init(repeating: Entry(lastHeard: now), count: ranks) }
 
+  func host(of rank: Int) -> String { entries[rank].host }
+
   mutating func rename(_ rank: Int, host: String, process: Int) {
     entries[rank].host = host
     entries[rank].process = process

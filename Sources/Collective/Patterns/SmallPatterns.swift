@@ -38,33 +38,38 @@ final class BroadcastPattern: Pattern {
   }
 }
 
-/// Byte strings of any lengths, from every rank to the root or to everyone.
+/// Byte strings of any lengths, from every member to the root or to all members.
 ///
 /// The lengths travel with the messages.
 final class BlobExchange: Pattern {
   let segments = 1
   let peers: [Int]
-  /// By rank; complete when the operation is.
+  /// In the order of `members`; complete when the operation is.
   ///
   /// Written on the engine's thread, read after it.
   private(set) var blobs: [[UInt8]] = []
   private let own: UnsafeMutableRawBufferPointer
   private let rank: Int
-  private let ranks: Int
+  /// The ranks that take part, ascending.
+  private let members: [Int]
   /// Nil when everyone is to have them.
   private let root: Int?
 
-  init(_ blob: [UInt8], rank: Int, ranks: Int, root: Int?) {
+  init(_ blob: [UInt8], rank: Int, members: [Int], root: Int?) {
+    guard let place = members.firstIndex(of: rank) else {
+      preconditionFailure("rank \(rank) among \(members)")
+    }
     own = .allocate(byteCount: blob.count, alignment: 16)
     own.copyBytes(from: blob)
     self.rank = rank
-    self.ranks = ranks
+    self.members = members
     self.root = root
-    let others = (1..<max(ranks, 1)).map { (rank + $0) % ranks }
+    // Each begins with the one behind it, so that not all send to the same one.
+    let others = Array(members[(place + 1)...] + members[..<place])
     peers = root.map { root in rank == root ? others : [root] } ?? others
     if root == nil || root == rank {
-      blobs = .init(repeating: [], count: ranks)
-      blobs[rank] = blob
+      blobs = .init(repeating: [], count: members.count)
+      blobs[place] = blob
     }
   }
 
@@ -74,8 +79,9 @@ final class BlobExchange: Pattern {
     for peer in peers {
       if root != rank { try lane.send(UnsafeRawBufferPointer(own), to: peer, round: 0) }
       if root == nil || root == rank {
+        let place = members.firstIndex(of: peer) ?? 0
         try lane.receiveAny(from: peer, round: 0) { [self] blob throws(CommunicationError) in
-          blobs[peer] = blob
+          blobs[place] = blob
         }
       }
     }

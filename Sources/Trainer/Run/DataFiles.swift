@@ -67,12 +67,27 @@ struct DataFiles {
     notes.append("\(train.file): \(count) of \(dropped.count) training rows \(what) are left out")
   }
 
+  /// What every rank must hold alike of the rows before the ranks of a host tokenize them together.
+  var fingerprint: String {
+    var hash = RowFingerprint()
+    for rows in [train, dev, test].compactMap({ $0 }) {
+      hash.add("\(rows.count)")
+      for row in rows.reported {
+        hash.add(row.text)
+        hash.add(row.label)
+      }
+    }
+    return hash.text
+  }
+
   /// The report on all rows.
-  func report(_ tokenizer: Tokenizer, room: Int, threads: Int) -> DataReport {
+  func report(_ context: TaskContext, room: Int) throws -> DataReport {
     let splits = [("train", train), ("dev", dev), ("test", test)].compactMap { name, rows in
       rows.map { DataReport.Split(name: name, file: $0.file, rows: $0.reported) }
     }
-    return DataReport(splits: splits, tokenizer: tokenizer, room: room, threads: threads)
+    return try DataReport(
+      splits: splits, vocabulary: context.tokenizer.vocabulary, room: room,
+      tokenize: context.tokenize)
   }
 
   /// The examples of `rows`; up to `limit` rows that are wrong are left out, and said.

@@ -1,3 +1,4 @@
+import Collective
 import Foundation
 import Model
 import Text
@@ -28,8 +29,9 @@ package struct PreparedRun: Sendable {
 
   /// Reads and checks everything that `recipe` names; nothing is written.
   ///
-  /// - Throws: `PreparationErrors` with all that is wrong.
-  package init(_ recipe: Recipe, threads: Int) throws {
+  /// Collective where `group` has several ranks: they agree on recipe, vocabulary and rows, and those of one host tokenize together.
+  /// - Throws: `PreparationErrors` with all that is wrong; `CommunicationError`.
+  package init(_ recipe: Recipe, threads: Int, group: RankGroup? = nil) throws {
     var findings = Findings()
     let opened = findings.attempt { try OpenedModel(recipe) }
     let files = DataFiles(recipe, &findings)
@@ -37,6 +39,9 @@ package struct PreparedRun: Sendable {
       findings.attempt { try recipe.data.labels ?? files.train.labels(recipe) }
     }
     guard let opened, let files, let labels else { throw PreparationErrors(findings.errors) }
+    let sharing = try group.flatMap {
+      try Self.sharing($0, recipe, vocabularyURL: opened.vocabularyURL, files)
+    }
 
     var configuration = opened.configuration
     configuration.apply(recipe.model)
@@ -53,7 +58,8 @@ package struct PreparedRun: Sendable {
       try Self.trainable(recipe.model, table: table, configuration: configuration)
     }
 
-    let context = TaskContext(definition, tokenizer: opened.tokenizer, threads: threads)
+    let context = TaskContext(
+      definition, tokenizer: opened.tokenizer, threads: threads, sharing: sharing)
     let skips = recipe.data.skipsBad
     func examples(_ rows: any TaskRows) throws -> ExampleSet {
       try DataFiles.examples(rows, context, skippingUpTo: skips)
@@ -63,6 +69,7 @@ package struct PreparedRun: Sendable {
     }
     let dev = findings.attempt { try files.dev.map(examples) }
     let test = findings.attempt { try files.test.map(examples) }
+    if let failure = findings.errors.first(where: { $0 is CommunicationError }) { throw failure }
     guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
       throw PreparationErrors(findings.errors)
     }
@@ -77,9 +84,27 @@ package struct PreparedRun: Sendable {
     schedule = Schedule(
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
-    report = files.report(
-      opened.tokenizer, room: definition.maxLength - 2, threads: threads)
+    report = try files.report(context, room: definition.maxLength - 2)
     notes = opened.notes + files.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
+  }
+
+  /// Makes sure that all ranks read the same; nil where there is nobody to share with.
+  private static func sharing(
+    _ group: RankGroup, _ recipe: Recipe, vocabularyURL: URL, _ files: DataFiles
+  ) throws -> SharedTokenization? {
+    guard group.size > 1 else { return nil }
+    group.collective.enter(phase: "reading rows", step: 0)
+    try group.agree(
+      on: [
+        ("the recipe", recipe.resultDigest), ("the rows", files.fingerprint),
+        ("the vocabulary", try vocabularyDigest(vocabularyURL)),
+      ].map { ($0, String($1.prefix(16))) })
+    return SharedTokenization(group.collective)
+  }
+
+  /// SHA-256 of a vocabulary's text.
+  static func vocabularyDigest(_ url: URL) throws -> String {
+    TrainingRun.digest([String(decoding: try InputFile.contents(of: url), as: UTF8.self)])
   }
 
   private static func totalSteps(

@@ -45,10 +45,7 @@ extension TrainingRun {
       ("the rows", String(dataFingerprint.prefix(16))),
       (
         "the vocabulary",
-        String(
-          Self.digest([
-            String(decoding: try InputFile.contents(of: prepared.vocabularyURL), as: UTF8.self)
-          ]).prefix(16))
+        String(try PreparedRun.vocabularyDigest(prepared.vocabularyURL).prefix(16))
       ),
       ("the kernels", numerics),
       ("the number of steps", "\(prepared.totalSteps)"),

@@ -62,7 +62,7 @@ package struct EventSubjectRows: TaskRows {
     // The type comes first, so that it is never cut off.
     let prefixes = kept.map { "___\($0.values[1] ?? "")___" }
     let texts = zip(prefixes, kept).map { $0 + context.cut($1.values[0]) }
-    let tokenized = context.tokenizer.tokenize(texts, threads: context.threads)
+    let tokenized = try context.tokenize(texts)
     var problems = DataProblemCollector()
     var report = TruncationReport()
     var fingerprint = RowFingerprint()

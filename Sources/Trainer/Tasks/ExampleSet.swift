@@ -103,8 +103,13 @@ package struct TaskContext: Sendable {
   package let tokenizer: Tokenizer
   package let threads: Int
   package let truncation: Truncation
+  /// Who tokenizes with this process; nil: nobody.
+  let sharing: SharedTokenization?
 
-  package init(_ definition: TaskDefinition, tokenizer: Tokenizer, threads: Int) {
+  package init(
+    _ definition: TaskDefinition, tokenizer: Tokenizer, threads: Int,
+    sharing: SharedTokenization? = nil
+  ) {
     guard let truncation = Truncation(rawValue: definition.truncation) else {
       preconditionFailure("the truncation \(definition.truncation) was checked when it was read")
     }
@@ -112,6 +117,15 @@ package struct TaskContext: Sendable {
     self.tokenizer = tokenizer
     self.threads = threads
     self.truncation = truncation
+    self.sharing = sharing
+  }
+
+  /// The tokens of each of `texts`, in order.
+  ///
+  /// Collective where ranks tokenize together.
+  package func tokenize(_ texts: [String]) throws -> [TokenizedText] {
+    try sharing?.tokenize(texts, with: tokenizer, threads: threads)
+      ?? tokenizer.tokenize(texts, threads: threads)
   }
 
   /// `text` as far as it is read: the 2019 recipes cut characters before they tokenize.

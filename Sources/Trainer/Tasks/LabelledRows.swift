@@ -81,11 +81,10 @@ package struct LabelledRows: TaskRows {
 
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
     let definition = context.definition, tokenizer = context.tokenizer
-    func tokens(_ column: Int) -> [TokenizedText] {
-      tokenizer.tokenize(
-        rows.rows.map { context.cut($0.values[column]) }, threads: context.threads)
+    func tokens(_ column: Int) throws -> [TokenizedText] {
+      try context.tokenize(rows.rows.map { context.cut($0.values[column]) })
     }
-    let first = tokens(0), second = definition.columns.text2 == nil ? [] : tokens(1)
+    let first = try tokens(0), second = definition.columns.text2 == nil ? [] : try tokens(1)
     let targets = TargetReader(definition, file: rows.file)
     var problems = DataProblemCollector()
     var report = TruncationReport()

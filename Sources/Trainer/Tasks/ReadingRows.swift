@@ -35,8 +35,8 @@ package struct ReadingRows: TaskRows {
     guard let section = definition.reading else {
       preconditionFailure("reading without its section")
     }
-    let contexts = tokenizer.tokenize(reading.contexts, threads: context.threads)
-    let questions = tokenizer.tokenize(reading.questions.map(\.question), threads: context.threads)
+    let contexts = try context.tokenize(reading.contexts)
+    let questions = try context.tokenize(reading.questions.map(\.question))
     var problems = DataProblemCollector()
     var report = TruncationReport()
     var fingerprint = RowFingerprint()

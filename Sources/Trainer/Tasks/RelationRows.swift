@@ -56,7 +56,7 @@ package struct RelationRows: TaskRows {
     let labels = LabelVocabulary(definition.labels)
     let rows = relations.rows.map { relation.repairsTitles ? TitleRepair.repaired($0) : $0 }
     let texts = rows.map { context.cut($0.text) }
-    let tokenized = context.tokenizer.tokenize(texts, threads: context.threads)
+    let tokenized = try context.tokenize(texts)
     var problems = DataProblemCollector()
     var report = TruncationReport()
     var fingerprint = RowFingerprint()

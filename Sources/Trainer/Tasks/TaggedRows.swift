@@ -109,7 +109,7 @@ package struct TaggedRows: TaskRows {
     if withLabel { check(numbers, &problems) }
     try problems.check()
     let words = bio.sentences.map(\.tokens)
-    let tokenized = context.tokenizer.tokenize(words.flatMap { $0 }, threads: context.threads)
+    let tokenized = try context.tokenize(words.flatMap { $0 })
     var next = 0
     var fingerprint = RowFingerprint()
     var report = TruncationReport()

@@ -39,7 +39,7 @@ package struct TextRows: TaskRows {
     let texts = rows.rows.map { context.cut($0.values[0]) }
     let tokenized =
       withLabel
-      ? tokenizer.tokenize(texts, threads: context.threads)
+      ? try context.tokenize(texts)
       : texts.map { Self.tokens(of: $0, tokenizer) }
     let masker = Masker(section, tokenizer.vocabulary)
     var report = TruncationReport()

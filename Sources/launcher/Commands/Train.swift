@@ -89,7 +89,7 @@ struct Train: ParsableCommand {
     let threadCount = threads.threads ?? recipe.threads ?? Ranks.threads
     let group = try RankGroup(collective, leaves: recipe.batch.leaves)
     if isRoot { Console.message(KernelChoice.description) }
-    let prepared = try PreparedRun(recipe, threads: threadCount)
+    let prepared = try PreparedRun(recipe, threads: threadCount, group: group)
     if isRoot {
       for note in prepared.notes { Console.message("note: \(note)") }
       for finding in prepared.report.findings where finding.kind != "truncation" {

@@ -7,6 +7,7 @@ import Text
   static func report(_ splits: [(String, [(String, String?)])], room: Int = 8) throws -> DataReport
   {
     let vocabulary = try Vocabulary(contentsOf: Fixtures.url("tiny_hf/vocab.txt"))
+    let tokenizer = Tokenizer(vocabulary: vocabulary, kind: .google, lowercase: true)
     return DataReport(
       splits: splits.map { name, rows in
         DataReport.Split(
@@ -14,8 +15,8 @@ import Text
           rows: rows.enumerated().map {
             DataReport.Row(line: $0 + 2, text: $1.0, label: $1.1)
           })
-      }, tokenizer: Tokenizer(vocabulary: vocabulary, kind: .google, lowercase: true), room: room,
-      threads: 2)
+      }, vocabulary: vocabulary, room: room
+    ) { tokenizer.tokenize($0, threads: 2) }
   }
 
   static func finding(

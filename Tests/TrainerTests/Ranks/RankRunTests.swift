@@ -12,13 +12,15 @@ private func train(
   exchange: ExchangeSettings = ExchangeSettings(), resumes: Bool = false,
   requests: RunRequests = RunRequests()
 ) throws -> TrainingRun.Outcome {
-  let prepared = try PreparedRun(Recipe(contentsOf: recipe, overrides: overrides), threads: 1)
+  let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
+  let group = try RankGroup(collective, leaves: recipe.batch.leaves)
+  let prepared = try PreparedRun(recipe, threads: 1, group: group)
   let pool = ThreadPool(threads: 1)
   defer { pool.stop() }
   let engine = Engine(
     configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
   let training = try TrainingRun(
-    prepared, group: RankGroup(collective, leaves: prepared.recipe.batch.leaves),
+    prepared, group: group,
     directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
     memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), exchange: exchange,
     requests: requests, output: TrainingRun.Output(isTerminal: false) { _ in })

@@ -7,7 +7,7 @@ struct MissingRank: Error {}
 
 /// Runs `body` on `count` ranks, each a thread of this process, and returns what each returned or threw.
 func outcomes<Value: Sendable>(
-  ranks count: Int, progress: CollectiveEngine.Progress = .thread,
+  ranks count: Int, progress: CollectiveEngine.Progress = .thread, hosts: [String]? = nil,
   _ body: @escaping @Sendable (CollectiveEngine) throws -> Value
 ) throws -> [Result<Value, any Error>] {
   let network = InMemoryNetwork(size: count)
@@ -19,7 +19,8 @@ func outcomes<Value: Sendable>(
       var settings = CollectiveEngine.Settings()
       settings.progress = progress
       settings.agreementSeconds = 5
-      settings.host = ""  // messages then say "rank 2" alone
+      // Without one messages say "rank 2" alone.
+      settings.host = hosts?[rank] ?? ""
       let collective = CollectiveEngine(network.communicator(rank: rank), settings: settings)
       let result = Result { try body(collective) }
       if case .failure(let error) = result {
@@ -42,8 +43,8 @@ func outcomes<Value: Sendable>(
 
 /// The same where no rank may fail.
 func onRanks<Value: Sendable>(
-  _ count: Int, progress: CollectiveEngine.Progress = .thread,
+  _ count: Int, progress: CollectiveEngine.Progress = .thread, hosts: [String]? = nil,
   _ body: @escaping @Sendable (CollectiveEngine) throws -> Value
 ) throws -> [Value] {
-  try outcomes(ranks: count, progress: progress, body).map { try $0.get() }
+  try outcomes(ranks: count, progress: progress, hosts: hosts, body).map { try $0.get() }
 }

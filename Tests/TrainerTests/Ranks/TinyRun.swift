@@ -100,9 +100,11 @@ struct TinyRun: Sendable {
   }
 
   /// Trains as one rank of `collective`.
+  ///
+  /// Before step `resumed` the optimizer is told that its moments were replaced, as a resume does.
   func run(
     on collective: CollectiveEngine, threads: Int = 1, leavesAtOnce: Int? = nil,
-    exchange: ExchangeSettings,
+    exchange: ExchangeSettings, resumesAt resumed: Int? = nil,
     spoil: ((_ step: Int, _ parameters: Arena, ParameterTable) -> Void)? = nil
   ) throws -> Outcome {
     let pool = ThreadPool(threads: threads)
@@ -117,6 +119,7 @@ struct TinyRun: Sendable {
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange)
     var outcome = Outcome(parameters: [], losses: [], norms: [], digests: [])
     for (number, leaves) in leavesByStep.enumerated() {
+      if number == resumed { optimizer.momentsWereReplaced() }
       if let spoil {
         try step.settle()
         spoil(number, parameters, engine.table)
