@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What a run says that it will take, and what it takes: within 10 % for five shapes.
+# What a run says that it will take, and what it takes: within 10 % for seven shapes.
 #
-# A small and a base-sized model, many and few rows a step, leaf by leaf, layers computed again in backward, and two ranks. Weights are
-# drawn, rows are made up, so nothing is fetched.
+# A small and a base-sized model, many and few rows a step, leaf by leaf, layers computed again in backward, two ranks, test rows that are scored at the end,
+# and a moving average. Weights are drawn, rows are made up, so nothing is fetched.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${LOCKSTEP:?the program to test}"
@@ -59,4 +59,6 @@ shape "small, 96 rows a step, leaf by leaf" 1 small --set batch.size=96 --set ba
 shape "base, 24 rows a step" 1 base --set batch.size=24 --set steps=3
 shape "base, layers computed again in backward" 1 base --set batch.size=24 --set steps=3 --set batch.recompute=true
 shape "base, two ranks" 2 base --set batch.size=16 --set steps=3
+shape "small, two ranks, dev and test rows" 2 small --set batch.size=16 --set "data.dev=$work/rows.tsv" --set "data.test=$work/rows.tsv"
+shape "small, two ranks, a moving average" 2 small --set batch.size=16 --set "data.dev=$work/rows.tsv" --set training.ema=0.99
 exit "$failed"

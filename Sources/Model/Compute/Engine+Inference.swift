@@ -69,14 +69,12 @@ extension Engine {
   /// Tokens of one inference batch: enough for full tiles, little enough for the caches.
   private static var inferenceTokens: Int { 4096 }
 
-  /// Runs `body` over batches of sequences sorted by length and restores the order.
-  private func map<Result>(
-    _ sequences: [SequenceInput], _ body: (PackedBatch) -> [Result]
-  ) -> [Result] {
-    var results = [Result?](repeating: nil, count: sequences.count)
+  /// Sequences that are computed together, by their number: sorted by length.
+  static func inferenceBatches(_ sequences: [SequenceInput]) -> [ArraySlice<Int>] {
     let order = sequences.indices.sorted {
       (sequences[$0].tokenCount, $0) < (sequences[$1].tokenCount, $1)
     }
+    var batches: [ArraySlice<Int>] = []
     var start = 0
     while start < order.count {
       var end = start, tokens = 0
@@ -86,17 +84,32 @@ extension Engine {
         tokens += sequences[order[end]].tokenCount
         end += 1
       }
-      let chunk = order[start..<end]
-      // Each sequence is a leaf of its own, so that its rows are computed by themselves where rows
-      // are not independent.
-      let batch = PackedBatch(
-        leaves: chunk.map {
-          var sequence = sequences[$0]
-          sequence.exampleID = 0
-          return [sequence]
-        })
-      for (index, result) in zip(chunk, body(batch)) { results[index] = result }
+      batches.append(order[start..<end])
       start = end
+    }
+    return batches
+  }
+
+  /// Each sequence is a leaf of its own, so that its rows are computed by themselves where rows are not independent.
+  static func inferenceBatch(
+    _ sequences: [SequenceInput], _ numbers: ArraySlice<Int>
+  ) -> PackedBatch {
+    PackedBatch(
+      leaves: numbers.map {
+        var sequence = sequences[$0]
+        sequence.exampleID = 0
+        return [sequence]
+      })
+  }
+
+  /// Runs `body` over batches of sequences sorted by length and restores the order.
+  private func map<Result>(
+    _ sequences: [SequenceInput], _ body: (PackedBatch) -> [Result]
+  ) -> [Result] {
+    var results = [Result?](repeating: nil, count: sequences.count)
+    for numbers in Self.inferenceBatches(sequences) {
+      let batch = Self.inferenceBatch(sequences, numbers)
+      for (index, result) in zip(numbers, body(batch)) { results[index] = result }
     }
     return results.map {
       guard let result = $0 else { preconditionFailure("an example without a result") }

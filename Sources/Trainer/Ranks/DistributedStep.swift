@@ -17,6 +17,8 @@ package final class DistributedStep {
   /// Whether each rank updates only its own chunks.
   package let isSharded: Bool
   private let gradient: Arena
+  /// Whether the gradient was lent.
+  private var isOver = false
   private let exchange: GradientExchange
   private let adversary: AdversarialPass?
   private let arrival: ParameterArrival
@@ -81,6 +83,16 @@ package final class DistributedStep {
   /// Whoever reads the parameters between steps calls this first.
   package func settle() throws(CommunicationError) { try arrival.settle() }
 
+  /// The gradient's memory, for other use once the last step is made.
+  ///
+  /// No step can be made afterwards.
+  package func lendGradient() throws(CommunicationError) -> Arena {
+    try settle()
+    isOver = true
+    gradient.touchedRows = nil
+    return gradient
+  }
+
   /// Makes one step; `settle` before the parameters are read.
   ///
   /// Collective. `leaves`: the step's sequences by leaf, the same on every rank. `requests` is asked, once the parameters are
@@ -92,6 +104,7 @@ package final class DistributedStep {
     denominator: Double, learningRate: Double, step: Int,
     requests: () -> (stops: Bool, saves: Bool) = { (false, false) }
   ) throws -> Result {
+    precondition(!isOver, "step \(step) after the gradient was lent")
     do {
       group.collective.enter(phase: "computing gradients", step: step)
       let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })

@@ -139,19 +139,11 @@ extension RankGroup {
     of examples: [SequenceInput], engine: Engine, parameters: Arena
   ) throws -> [HeadOutput] {
     guard size > 1 else { return engine.outputs(of: examples, parameters: parameters) }
-    // The longest first, one to each rank in turn: shares cost about the same.
-    let order = examples.indices.sorted {
-      (-examples[$0].tokenCount, $0) < (-examples[$1].tokenCount, $1)
-    }
-    let (rank, size) = (rank, size)
-    func share(of rank: Int) -> [Int] {
-      stride(from: rank, to: order.count, by: size).map { order[$0] }
-    }
-    let own = engine.outputs(of: share(of: rank).map { examples[$0] }, parameters: parameters)
+    let own = engine.outputs(of: share(of: examples), parameters: parameters)
     let blobs = try collective.allGather(HeadOutput.encode(own)).wait()
+    let shares = shares(of: examples)
     var results = [HeadOutput?](repeating: nil, count: examples.count)
-    for (rank, blob) in blobs.enumerated() {
-      let share = share(of: rank)
+    for (rank, (blob, share)) in zip(blobs, shares).enumerated() {
       guard let outputs = HeadOutput.decode(blob, count: share.count) else {
         throw CommunicationError.disagreement(
           item: "the outputs of an evaluation",
@@ -162,6 +154,21 @@ extension RankGroup {
       for (output, example) in zip(outputs, share) { results[example] = output }
     }
     return results.compactMap { $0 }
+  }
+
+  /// The examples of which this rank computes the outputs.
+  func share(of examples: [SequenceInput]) -> [SequenceInput] {
+    shares(of: examples)[rank].map { examples[$0] }
+  }
+
+  /// By rank the numbers of its examples: the longest first, one to each rank in turn, so that shares cost about the same.
+  private func shares(of examples: [SequenceInput]) -> [[Int]] {
+    let order = examples.indices.sorted {
+      (-examples[$0].tokenCount, $0) < (-examples[$1].tokenCount, $1)
+    }
+    return (0..<size).map { rank in
+      stride(from: rank, to: order.count, by: size).map { order[$0] }
+    }
   }
 }
 

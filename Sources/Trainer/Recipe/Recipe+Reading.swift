@@ -323,8 +323,14 @@ extension Recipe.Batch {
 
 extension Recipe.Length {
   fileprivate init(_ reader: RecipeReader, defaults: RecipeDefaults) {
-    let epochs = reader.integer("epochs", 1...1_000_000)
-    let steps = reader.integer("steps", 1...Int.max)
+    var epochs = reader.integer("epochs", 1...1_000_000)
+    var steps = reader.integer("steps", 1...Int.max)
+    // The command line says it instead of the file.
+    switch (reader.place(of: "epochs").isOverride, reader.place(of: "steps").isOverride) {
+    case (true, false): steps = nil
+    case (false, true): epochs = nil
+    default: break
+    }
     if epochs != nil, steps != nil {
       reader.findings.add(
         reader.place(of: "steps"), "`steps` and `epochs` say the same thing. Leave one out.")

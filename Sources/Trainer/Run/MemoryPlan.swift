@@ -49,13 +49,18 @@ package struct MemoryPlan: Sendable, Equatable {
       }
     }
     // Leaf by leaf costs a few percent of the time, computing layers again a third.
+    let evaluated =
+      [run.dev, run.test].compactMap { $0 }.map { set in
+        engine.inferenceBytes(of: group?.share(of: set.sequences) ?? set.sequences)
+      }.max() ?? 0
     let ways = recipe.batch.recomputes.map { [$0] } ?? [false, true]
     let needs = ways.flatMap { recomputes in
       choices.map { size in
         let bytes = steps.flatMap { batches in
           batches.map {
             engine.workingBytes(
-              of: $0, leavesAtOnce: size, recomputes: recomputes, gradientBytes: gradientBytes)
+              of: $0, leavesAtOnce: size, recomputes: recomputes, gradientBytes: gradientBytes,
+              inferenceBytes: evaluated)
           }
         }
         return (size: size, recomputes: recomputes, bytes: bytes.max() ?? 0)
@@ -75,12 +80,14 @@ package struct MemoryPlan: Sendable, Equatable {
 
   /// Parameters, the sum of each subtree, and two moments: all of them where the optimizer is whole.
   ///
-  /// A moving average is whole at rank 0, which collects it for evaluations.
+  /// A moving average is whole at rank 0, which collects it for evaluations; what is evaluated is a copy.
   private static func stateBytes(
     _ run: PreparedRun, _ group: RankGroup?, isSharded: Bool
   ) -> Int {
     let whole = run.table.count * MemoryLayout<Float>.stride
     let gradient = run.gradientBytes
+    // The best model is scored from a gradient's memory.
+    let best = run.test == nil ? 0 : whole - gradient
     let chunks = (run.table.count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
     let ranks = isSharded ? group?.size ?? 1 : 1
     let share = Double((chunks + ranks - 1) / ranks) / Double(chunks)
@@ -88,7 +95,8 @@ package struct MemoryPlan: Sendable, Equatable {
     // LAMB reads and writes every element.
     let moment = run.optimizer.method.adaptsLayers ? whole : gradient
     let average =
-      training.ema == nil ? 0 : group?.isRoot == false ? Int(Double(whole) * share) : whole
+      training.ema == nil
+      ? 0 : whole + (group?.isRoot == false ? Int(Double(whole) * share) : whole)
     let adversary = training.adversarial == nil ? 0 : subtrees * run.touchedWordBytes
     // The rows that are sent lie side by side.
     let words = Double(run.configuration.vocabularySize * run.configuration.hiddenSize * 4)
@@ -96,7 +104,7 @@ package struct MemoryPlan: Sendable, Equatable {
       isSharded
       ? min(Double(run.touchedWordBytes), UpdatedParameters.rowsShare * words) : 0
     return whole + subtrees * gradient + adversary + 2 * Int(Double(moment) * share) + average
-      + Int(sent)
+      + Int(sent) + best
   }
 
   /// Such as `812 MB`, `3.1 GB`.

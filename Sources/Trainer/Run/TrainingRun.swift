@@ -332,7 +332,7 @@ package final class TrainingRun {
   /// Scores the test rows once, with the best model.
   private func testBest(step: Int, _ progress: Progress) throws {
     guard let test = prepared.test else { return }
-    let arena = Arena(count: prepared.table.count)
+    let arena = try trainingStep.lendGradient()
     if let files {
       let folder = try ModelFolder.open(files.directory.best, dialect: .huggingface)
       try folder.load(into: arena, table: prepared.table)

@@ -257,6 +257,16 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       ])
   }
 
+  @Test func `a length on the command line replaces the other one of the file`() throws {
+    let recipe = try MadeUpTask().recipe
+    let yaml = try String(contentsOf: recipe, encoding: .utf8)
+    #expect(yaml.contains("epochs: "))
+    #expect(try Recipe(contentsOf: recipe, overrides: ["steps=7"]).length == .steps(7))
+    #expect(throws: RecipeErrors.self) {
+      try Recipe(contentsOf: recipe, overrides: ["steps=7", "epochs=2"])
+    }
+  }
+
   @Test func `what cannot be left out is named`() throws {
     #expect(
       try problems("") == [
