@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-private let hasMPI = ["/usr/bin/mpirun", "/usr/local/bin/mpirun"].contains {
+let hasMPI = ["/usr/bin/mpirun", "/usr/local/bin/mpirun"].contains {
   FileManager.default.isExecutableFile(atPath: $0)
 }
 
@@ -10,6 +10,8 @@ private let hasMPI = ["/usr/bin/mpirun", "/usr/local/bin/mpirun"].contains {
 @Suite(.serialized, .enabled(if: hasMPI, "mpirun is not installed"))
 struct MPIRunTests {
   /// Starts `ranks` ranks of a line of bash, which says `$RANK` for its rank and `$TRAIN` for the command that trains.
+  ///
+  /// The last line of output is how long after the time in the file `fault` (or after the start) all had ended.
   static func ranks(
     _ ranks: Int, _ line: String, in task: MadeUpTask, options: String = ""
   ) throws -> Program.Result {
@@ -17,9 +19,22 @@ struct MPIRunTests {
       """
       export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 LOCKSTEP
       export TRAIN="$LOCKSTEP train recipe.yaml --threads 1 \(options)"
+      date +%s%N >fault
       mpirun --oversubscribe --bind-to none -n \(ranks) bash -c 'RANK=$OMPI_COMM_WORLD_RANK; \(line)'
+      status=$?
+      echo "ended after $(( ($(date +%s%N) - $(cat fault)) / 1000000 )) ms"
+      exit $status
       """, in: task.url)
   }
+
+  /// Seconds from a fault to the end of all ranks.
+  static func seconds(_ result: Program.Result) throws -> Double {
+    let said = try #require(result.lines.last?.wholeMatch(of: /ended after (\d+) ms/))
+    return Double(said.1).map { $0 / 1000 } ?? .infinity
+  }
+
+  /// What a loaded machine may take to end a run whose fault is known at once.
+  static let atOnce = 15.0
 
   @Test func `three ranks end with the weights of one process`() throws {
     let task = try MadeUpTask()
@@ -28,7 +43,7 @@ struct MPIRunTests {
     #expect(alone.status == 0, "\(alone.messages)")
     let together = try Self.ranks(3, "exec $TRAIN --run together", in: task)
     #expect(together.status == 0, "\(together.messages)")
-    #expect(together.lines.last == alone.lines.last)
+    #expect(together.lines.dropLast().last == alone.lines.last)
     #expect(together.lines.filter { $0.hasPrefix("weights sha256") }.count == 1)
   }
 
@@ -53,6 +68,7 @@ struct MPIRunTests {
     #expect(result.status == 77, "\(result.messages)")
     #expect(result.messages.contains("The ranks disagree about \(item): "), "\(result.messages)")
     #expect(result.messages.contains("rank 1"), "\(result.messages)")
+    #expect(try Self.seconds(result) < Self.atOnce)
     #expect(
       !FileManager.default.fileExists(atPath: task.url.appending(path: "run/metrics.jsonl").path))
   }
@@ -67,30 +83,15 @@ struct MPIRunTests {
       "$LOCKSTEP train recipe.yaml --threads 1 --run whole \(steps)", in: task.url)
     let killed = try Self.ranks(
       3,
-      "if [ $RANK = 1 ]; then (until [ \\\"$(cat run/metrics.jsonl 2>/dev/null | wc -l)\\\" -ge 9 ]; do sleep 0.01; done; kill -9 $$) & fi; exec $TRAIN --run run \(steps)"
+      "if [ $RANK = 1 ]; then (until [ \\\"$(cat run/metrics.jsonl 2>/dev/null | wc -l)\\\" -ge 9 ]; do sleep 0.01; done; date +%s%N >fault; kill -9 $$) & fi; exec $TRAIN --run run \(steps)"
         .replacing("\\\"", with: "\""), in: task)
-    #expect(killed.status != 0)
+    // The launcher sees it and ends the others; nothing of them is lost but the steps since the last checkpoint.
+    #expect(killed.status == 137, "\(killed.messages)")
+    #expect(killed.messages.contains("exited on signal 9 (Killed)"), "\(killed.messages)")
+    #expect(try Self.seconds(killed) < Self.atOnce)
     let resumed = try Self.ranks(2, "exec $TRAIN --run run --resume \(steps)", in: task)
     #expect(resumed.status == 0, "\(resumed.messages)")
     #expect(resumed.messages.contains("resuming after step"))
-    #expect(resumed.lines.last == whole.lines.last)
-  }
-
-  @Test func `a rank that is stopped is named as silent, and the run ends with 76`() throws {
-    let task = try MadeUpTask()
-    let result = try Self.ranks(
-      2,
-      "if [ $RANK = 1 ]; then (until [ -s run/metrics.jsonl ]; do sleep 0.01; done; kill -STOP $$; sleep 20; kill -9 $$) & fi; exec $TRAIN --run run --set epochs=3000 --stall-seconds 6",
-      in: task)
-    #expect(result.status != 0)
-    #expect(result.messages.contains("rank 1"), "\(result.messages)")
-    #expect(result.messages.contains("no sign of life"), "\(result.messages)")
-    #expect(result.messages.contains("recorder-rank0.jsonl"), "\(result.messages)")
-    let recorder = try String(
-      contentsOf: task.url.appending(path: "run/recorder-rank0.jsonl"), encoding: .utf8)
-    let operations = recorder.split(separator: "\n")
-    #expect(operations.count > 10 && operations.allSatisfy { $0.contains("\"rank\":0") })
-    let last = try #require(operations.last)
-    #expect(!last.contains("\"state\":\"finished\""), "\(last)")
+    #expect(resumed.lines.dropLast().last == whole.lines.last)
   }
 }

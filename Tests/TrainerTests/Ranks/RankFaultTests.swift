@@ -11,6 +11,7 @@ import Trainer
     throws
   {
     let run = TinyRun()
+    let clock = ContinuousClock(), begun = clock.now
     let outcomes = try outcomes(ranks: 3) { collective in
       var exchange = ExchangeSettings()
       exchange.shardsOptimizer = shards
@@ -21,6 +22,7 @@ import Trainer
         parameters.base[bias.range.lowerBound] = .nan
       }
     }
+    #expect(clock.now - begun < .seconds(15))
     let error = #expect(throws: RankError.self) { try outcomes[1].get() }
     #expect(error?.exitCode == 78)
     let sentence = error?.description ?? ""

@@ -258,7 +258,8 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
   }
 
   @Test func `a length on the command line replaces the other one of the file`() throws {
-    let recipe = try MadeUpTask().recipe
+    let task = try MadeUpTask()
+    let recipe = task.recipe
     let yaml = try String(contentsOf: recipe, encoding: .utf8)
     #expect(yaml.contains("epochs: "))
     #expect(try Recipe(contentsOf: recipe, overrides: ["steps=7"]).length == .steps(7))
