@@ -32,7 +32,7 @@ package struct DataReport: Sendable, Equatable, Codable {
   }
 
   package struct Finding: Sendable, Equatable, Codable {
-    /// Such as `duplicates`, `conflicts`, `leakage`, `unknown`, `truncation`, `balance`.
+    /// Such as `duplicates`, `conflicts`, `leakage`, `unknown`, `truncation`, `balance`, `entities`.
     package var kind: String
     package var file: String
     /// Rows (or characters) that it concerns, and of how many.
@@ -42,6 +42,15 @@ package struct DataReport: Sendable, Equatable, Codable {
     package var lines: [Int]
     package var sentence: String
     package var remedy: String
+
+    /// `rows`: the lines of all that it concerns, at least one, ascending.
+    package init(
+      kind: String, file: String, rows: [Int], total: Int, sentence: String, remedy: String
+    ) {
+      (self.kind, self.file, self.total) = (kind, file, total)
+      (count, lines) = (rows.count, Array(rows.prefix(5)))
+      (self.sentence, self.remedy) = (sentence, remedy)
+    }
   }
 
   package struct Statistics: Sendable, Equatable, Codable {
@@ -214,12 +223,15 @@ package struct DataReport: Sendable, Equatable, Codable {
     count: Int? = nil, total: Int? = nil
   ) {
     guard !rows.isEmpty else { return }
-    findings.append(
-      Finding(
-        kind: kind, file: split.file, count: count ?? rows.count, total: total ?? split.rows.count,
-        lines: rows.sorted().prefix(5).map { split.rows[$0].line }, sentence: sentence,
-        remedy: remedy))
+    var finding = Finding(
+      kind: kind, file: split.file, rows: rows.sorted().map { split.rows[$0].line },
+      total: total ?? split.rows.count, sentence: sentence, remedy: remedy)
+    finding.count = count ?? finding.count
+    findings.append(finding)
   }
+
+  /// Adds what a task found in its rows.
+  package mutating func add(_ findings: [Finding]) { self.findings += findings }
 }
 
 extension DataReport.Finding: CustomStringConvertible {

@@ -128,6 +128,6 @@ extension ExampleSet {
   func noting(_ note: String) -> ExampleSet {
     ExampleSet(
       file: file, sequences: sequences, rows: rows, truncation: truncation,
-      fingerprint: fingerprint, notes: notes + [note], decoder: decoder)
+      fingerprint: fingerprint, notes: notes + [note], findings: findings, decoder: decoder)
   }
 }

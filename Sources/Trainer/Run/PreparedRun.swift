@@ -84,7 +84,9 @@ package struct PreparedRun: Sendable {
     schedule = Schedule(
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
-    report = try files.report(context, room: definition.maxLength - 2)
+    var report = try files.report(context, room: definition.maxLength - 2)
+    for set in [train, dev, test].compactMap({ $0 }) { report.add(set.findings) }
+    self.report = report
     notes = opened.notes + files.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
   }
 

@@ -111,15 +111,15 @@ package struct EventSubjectRows: TaskRows {
         "\(file): \(dropped) rows of the types \(section.dropped.joined(separator: ", ")) are left out"
       )
     }
-    if !lost.isEmpty {
-      let lines = lost.prefix(5).map { "\($0)" }.joined(separator: ", ")
-      notes.append(
-        "\(file): the entity of \(lost.count) rows does not occur in what is read of their text (lines \(lines)\(lost.count > 5 ? ", …" : "")); they are not learnt from"
-      )
-    }
+    let finding = DataReport.Finding(
+      kind: "entities", file: file, rows: lost, total: kept.count,
+      sentence:
+        "the entity of \(lost.count) rows does not occur in what is read of their text; they are not learnt from",
+      remedy: "raise data.maxLength or data.maxCharacters, or correct these rows")
     return ExampleSet(
       file: file, sequences: sequences, truncation: report, fingerprint: fingerprint.text,
-      notes: notes, decoder: EventSubjectDecoder(definition, sources))
+      notes: notes, findings: lost.isEmpty ? [] : [finding],
+      decoder: EventSubjectDecoder(definition, sources))
   }
 
   /// The tokens of the row's entity: in the whole sequence as the recipe of 2019 searches it, or in the text behind the type.

@@ -16,12 +16,14 @@ package struct ExampleSet: Sendable {
   package let fingerprint: String
   /// Sentences on rows that were left out or mended.
   package let notes: [String]
+  /// What was not found in the rows where they say that it is: for the data report.
+  package let findings: [DataReport.Finding]
   package let decoder: any ExampleDecoder
 
   package init(
     file: String, sequences: [SequenceInput], rows: [Range<Int>]? = nil,
     truncation: TruncationReport, fingerprint: String, notes: [String] = [],
-    decoder: any ExampleDecoder
+    findings: [DataReport.Finding] = [], decoder: any ExampleDecoder
   ) {
     self.file = file
     self.sequences = sequences
@@ -29,6 +31,7 @@ package struct ExampleSet: Sendable {
     self.truncation = truncation
     self.fingerprint = fingerprint
     self.notes = notes
+    self.findings = findings
     self.decoder = decoder
   }
 
@@ -39,12 +42,12 @@ package struct ExampleSet: Sendable {
       throw DataErrors(
         DataProblem(
           file: file, rule: "none of the \(rows.count) rows has anything to learn",
-          remedy: notes.first ?? "look at the rows"))
+          remedy: findings.first.map { "\($0)" } ?? notes.first ?? "look at the rows"))
     }
     let kept = Array(known.prefix(limit ?? known.count))
     return ExampleSet(
       file: file, sequences: kept, truncation: truncation, fingerprint: fingerprint, notes: notes,
-      decoder: decoder)
+      findings: findings, decoder: decoder)
   }
 
   /// Tokens of all rows.

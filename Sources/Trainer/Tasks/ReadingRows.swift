@@ -79,15 +79,23 @@ package struct ReadingRows: TaskRows {
       question.answers.forEach { fingerprint.add("\($0.start) \($0.text)") }
     }
     try problems.check()
-    var notes: [String] = []
-    if !reading.misplaced.isEmpty {
-      notes.append(
-        "\(file): \(reading.misplaced.count) answers do not stand where they say and are left out; the first: \(reading.misplaced[0])"
-      )
+    let lost = reading.questions.indices.filter {
+      withLabel && reading.questions[$0].answers.isEmpty && !reading.questions[$0].isImpossible
     }
+    let notes =
+      lost.isEmpty && !reading.misplaced.isEmpty
+      ? [
+        "\(file): \(reading.misplaced.count) answers do not stand where they say and are left out, and others of their questions do; the first: \(reading.misplaced[0])"
+      ] : []
+    let finding = DataReport.Finding(
+      kind: "entities", file: file, rows: lost.map { $0 + 1 }, total: reading.questions.count,
+      sentence:
+        "\(reading.misplaced.count) answers do not stand where they say and are left out, and \(lost.count) questions have no other and are not learnt from; the first: \(reading.misplaced.first ?? "a question without an answer")",
+      remedy: "correct answer_start (Unicode scalars of the context, from 0), or the text")
     return ExampleSet(
       file: file, sequences: sequences, rows: rows, truncation: report,
       fingerprint: fingerprint.text, notes: notes,
+      findings: lost.isEmpty ? [] : [finding],
       decoder: ReadingDecoder(section, reading, rows: rows, windows: windows))
   }
 

@@ -61,7 +61,7 @@ package struct RelationRows: TaskRows {
     var report = TruncationReport()
     var fingerprint = RowFingerprint()
     var sequences: [SequenceInput] = [], golds: [RelationDecoder.Gold] = []
-    var lost = 0, empty = 0
+    var lost = 0, empty = 0, lines: [Int] = []
     for (number, row) in rows.enumerated() {
       let input: AssembledInput
       do {
@@ -99,6 +99,7 @@ package struct RelationRows: TaskRows {
             RelationDecoder.Placed(subject: subject, object: object, predicate: predicate))
         } else {
           lost += 1
+          if lines.last != row.line { lines.append(row.line) }
         }
       }
       fingerprint.add(row.text)
@@ -110,15 +111,15 @@ package struct RelationRows: TaskRows {
           target: gold.target(first: nil)))
     }
     try problems.check()
-    var notes: [String] = []
-    if lost > 0 || empty > 0 {
-      notes.append(
-        "\(file): \(lost) triples have a subject or object that is not found in what is read of their text; \(empty) rows are left without any and are not learnt from"
-      )
-    }
+    let finding = DataReport.Finding(
+      kind: "entities", file: file, rows: lines, total: rows.count,
+      sentence:
+        "\(lost) triples have a subject or object that is not found in what is read of their text; \(empty) rows have none that is and are not learnt from",
+      remedy: "raise data.maxLength or data.maxCharacters, or correct these rows")
     return ExampleSet(
       file: file, sequences: sequences, truncation: report, fingerprint: fingerprint.text,
-      notes: notes, decoder: RelationDecoder(definition, relation, golds))
+      findings: lines.isEmpty ? [] : [finding],
+      decoder: RelationDecoder(definition, relation, golds))
   }
 }
 

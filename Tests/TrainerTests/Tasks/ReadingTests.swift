@@ -86,8 +86,8 @@ import Trainer
     // Nothing is learnt of an answer that does not stand where it says.
     #expect(targets[3] == [[], [], []])
     #expect(
-      set.notes.map { $0.replacing(/^.*\/dev\.json/, with: "dev.json") } == [
-        "dev.json: 1 answers do not stand where they say and are left out; the first: question d: the answer \"rain\" does not stand at scalar 0 of its context"
+      set.findings.map { $0.description.replacing(/^.*\/dev\.json/, with: "dev.json") } == [
+        "dev.json:4: 1 answers do not stand where they say and are left out, and 1 questions have no other and are not learnt from; the first: question d: the answer \"rain\" does not stand at scalar 0 of its context (lines 4): correct answer_start (Unicode scalars of the context, from 0), or the text"
       ])
   }
 
