@@ -25,6 +25,8 @@ package final class DistributedStep {
   private let updated: UpdatedParameters
   /// By rank the chunks that it owns, ascending.
   let chunksByRank: [[Int]]
+  /// All chunks but this rank's.
+  private let othersChunks: [Int]
 
   /// Every so many steps the digests of the ranks have covered all parameters.
   private static let digestPeriod = 16
@@ -73,6 +75,9 @@ package final class DistributedStep {
     let ranks = group.size
     chunksByRank = (0..<ranks).map { rank in
       (0..<optimizer.chunkCount).filter { SlicePlan.owner(ofChunk: $0, ranks: ranks) == rank }
+    }
+    othersChunks = (0..<optimizer.chunkCount).filter {
+      SlicePlan.owner(ofChunk: $0, ranks: ranks) != group.rank
     }
     updated = try UpdatedParameters(
       group, parameters: parameters, buckets: exchange.buckets, exchange: settings.exchange)
@@ -226,7 +231,7 @@ package final class DistributedStep {
       return
     }
     let own = chunksByRank[group.rank]
-    if optimizer.wordRowsWithMoments == nil,
+    if optimizer.rowsWithMoments.isEmpty,
       let found = optimizer.foundRowsWithMoments(gradient), let table = exchange.buckets.wordTable
     {
       // Each rank sees only its own moments.
@@ -237,10 +242,9 @@ package final class DistributedStep {
       chunks: own, parameters: parameters, gradient: gradient, norm: norm,
       learningRate: learningRate, step: step)
     optimizer.updateAverage(chunks: own, parameters: parameters)
-    for (rank, chunks) in chunksByRank.enumerated() where rank != group.rank {
-      optimizer.decayRows(
-        chunks: chunks, parameters: parameters, norm: norm, learningRate: learningRate, step: step)
-    }
+    optimizer.decayRows(
+      chunks: othersChunks, parameters: parameters, norm: norm, learningRate: learningRate,
+      step: step)
   }
 
   /// Starts to make the parameters whole on every rank.
