@@ -134,10 +134,10 @@ package enum Benchmark {
       let before = group.collective.traffic.sentBytes
       let made = try trainee.run(step)
       progress(step + 1, made.seconds)
+      // What is still on its way belongs to this step, and must not be measured with the products or the next one.
+      try trainee.step.settle()
       guard step >= warmup else { continue }
       seconds.append(made.seconds)
-      // What is still on its way belongs to this step, and must not be measured with the products.
-      try trainee.step.settle()
       sent += group.collective.traffic.sentBytes - before
       traces.append(made.result.trace)
       waits.append(made.result.waitSeconds.max() ?? 0)
