@@ -50,8 +50,8 @@ final class BlobExchange: Pattern {
   private(set) var blobs: [[UInt8]] = []
   private let own: UnsafeMutableRawBufferPointer
   private let rank: Int
-  /// The ranks that take part, ascending.
-  private let members: [Int]
+  /// Where in `blobs` what each of `peers` sends belongs.
+  private let places: [Int]
   /// Nil when everyone is to have them.
   private let root: Int?
 
@@ -62,12 +62,15 @@ final class BlobExchange: Pattern {
     own = .allocate(byteCount: blob.count, alignment: 16)
     own.copyBytes(from: blob)
     self.rank = rank
-    self.members = members
     self.root = root
     // Each begins with the one behind it, so that not all send to the same one.
-    let others = Array(members[(place + 1)...] + members[..<place])
-    peers = root.map { root in rank == root ? others : [root] } ?? others
-    if root == nil || root == rank {
+    let others = Array(members.indices[(place + 1)...]) + Array(members.indices[..<place])
+    if let root, root != rank {
+      places = []
+      peers = [root]
+    } else {
+      places = others
+      peers = others.map { members[$0] }
       blobs = .init(repeating: [], count: members.count)
       blobs[place] = blob
     }
@@ -76,13 +79,12 @@ final class BlobExchange: Pattern {
   deinit { own.deallocate() }
 
   func start(segment: Int, on lane: Lane) throws(CommunicationError) {
-    for peer in peers {
-      if root != rank { try lane.send(UnsafeRawBufferPointer(own), to: peer, round: 0) }
-      if root == nil || root == rank {
-        let place = members.firstIndex(of: peer) ?? 0
-        try lane.receiveAny(from: peer, round: 0) { [self] blob throws(CommunicationError) in
-          blobs[place] = blob
-        }
+    if root != rank {
+      for peer in peers { try lane.send(UnsafeRawBufferPointer(own), to: peer, round: 0) }
+    }
+    for (peer, place) in zip(peers, places) {
+      try lane.receiveAny(from: peer, round: 0) { [self] blob throws(CommunicationError) in
+        blobs[place] = blob
       }
     }
   }

@@ -10,11 +10,17 @@ package struct SharedTokenization: Sendable {
 
   private let collective: CollectiveEngine
   private let neighbours: [Int]
+  /// This rank's among them.
+  private let place: Int
 
   /// Ranks must have been introduced.
   package init(_ collective: CollectiveEngine) {
     self.collective = collective
     neighbours = collective.ranksOfThisHost
+    guard let place = neighbours.firstIndex(of: collective.rank) else {
+      preconditionFailure("rank \(collective.rank) is not on its own host: \(neighbours)")
+    }
+    self.place = place
   }
 
   /// The tokens of each of `texts`, in order.
@@ -27,7 +33,6 @@ package struct SharedTokenization: Sendable {
     var results: [TokenizedText] = []
     results.reserveCapacity(texts.count)
     let parts = neighbours.count
-    let place = neighbours.firstIndex(of: collective.rank) ?? 0
     for start in stride(from: 0, to: texts.count, by: Self.blockSize) {
       let count = min(Self.blockSize, texts.count - start)
       func part(_ number: Int) -> Range<Int> {
