@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The promise on ranks: the same weights under mpirun for 1 to 8 ranks, bucket sizes, a shared optimizer or not, both exchanges, threads and
-# overlap; and for runs of which a random rank was killed at a random step and that were resumed on another number of ranks.
+# overlap; and for runs with different seeds of which a random rank was killed at a random step and that were resumed on another number of ranks.
 # Prints one line a case; a different hash is an error. Three tasks: classification, joined pairs, tagging with a CRF.
 # What is compared can be cut: TASKS="classification pair tagging" RANKS="1 2 3 4 5 6 7 8" BUCKETS="65536 1048576 0" KILLS=20 (the defaults).
 set -euo pipefail
@@ -91,31 +91,64 @@ matrix() { # matrix TASK
   done
 }
 
-# A random rank is killed at a random step; then the run goes on on another number of ranks.
+# A random rank of a run with a seed of its own is killed at a random step; then the run goes on on another number of ranks.
 RANDOM=${SEED:-20}
+kill_one() { # kill_one NAME SEED: starts a run and kills a rank of it; sets `count`, `victim`, `line` and mpirun's `status`
+  local name=$1
+  rm -rf "${work:?}/$name" "$work/$name".*.pid
+  count=$((RANDOM % 7 + 2))
+  victim=$((RANDOM % count))
+  line=$((RANDOM % 34 + 1))
+  setsid mpirun --oversubscribe --bind-to none -n "$count" bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK.pid"; exec "$@"' "$work/$name" \
+    "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set "seed=$2" --set checkpoint.everySteps=4 \
+    >"$work/$name.out" 2>"$work/$name.log" &
+  local process=$!
+  until [ "$(cat "$work/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$line" ] || ! kill -0 "$process" 2>/dev/null; do sleep 0.005; done
+  # A run that has ended by itself has no such process any more.
+  kill -9 "$(cat "$work/$name.$victim.pid")" 2>/dev/null || true
+  status=0
+  wait "$process" 2>/dev/null || status=$?
+}
 killed() { # killed TASK TIMES
+  local kill name seed draws other
   for kill in $(seq "$2"); do
-    name=killed$kill
-    count=$((RANDOM % 7 + 2))
-    victim=$((RANDOM % count))
-    line=$((RANDOM % 34 + 1))
-    setsid mpirun --oversubscribe --bind-to none -n "$count" bash -c 'echo $$ >"$0.$OMPI_COMM_WORLD_RANK.pid"; exec "$@"' "$work/$name" \
-      "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set checkpoint.everySteps=4 >"$work/$name.out" 2>"$work/$name.log" &
-    process=$!
-    until [ "$(cat "$work/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$line" ] || ! kill -0 "$process" 2>/dev/null; do sleep 0.005; done
-    kill -9 "$(cat "$work/$name.$victim.pid")" 2>/dev/null || true
-    wait "$process" 2>/dev/null || true
+    name=killed$kill seed=$((100 + kill)) draws=0
+    expected=$(train "seed$seed" 1 --set "seed=$seed")
+    rm -rf "${work:?}/seed$seed"
+    until
+      kill_one "$name" "$seed"
+      # mpirun says 137 of a rank that was killed; the last checkpoint is written when all steps are made.
+      [ "$status" = 137 ] && ! [ -e "$work/$name/checkpoints/step-00000040" ]
+    do
+      draws=$((draws + 1))
+      if { [ "$status" != 0 ] && [ "$status" != 137 ]; } || [ "$draws" = 10 ]; then
+        tail -n 20 "$work/$name.log" >&2
+        echo "$1: rank $victim of $count was to be killed at line $line, but mpirun ended with $status (draw $draws)" >&2
+        exit 1
+      fi
+      echo "rank $victim of $count: the run ended before it could be killed at line $line; drawn again"
+    done
     other=$((RANDOM % 8 + 1))
-    ranks "$other" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --resume >"$work/$name.out" 2>"$work/$name.log" || {
+    ls -d "$work/$name"/checkpoints/step-* >/dev/null 2>&1 && from=checkpoint || from=start
+    ranks "$other" "$LOCKSTEP" train "$recipe" --run "$work/$name" "${overrides[@]}" --set "seed=$seed" --set checkpoint.everySteps=4 --resume \
+      >"$work/$name.out" 2>"$work/$name.log" || {
       tail -n 20 "$work/$name.log" >&2
       exit 1
     }
-    same "rank $victim of $count killed at line $line, resumed on $other" "$(hash "$work/$name.out")"
+    step=$(sed -n 's/^resuming after step \([0-9]*\) from .*/\1/p' "$work/$name.log")
+    # Without a checkpoint all is done again; with one, what was left is.
+    if { [ "$from" = checkpoint ] && [ -z "$step" ]; } || { [ "$from" = start ] && [ -n "$step" ]; }; then
+      echo "$1: killed at line $line and resumed from the $from, but the run says it resumed after step ${step:-none}" >&2
+      exit 1
+    fi
+    same "seed $seed, rank $victim of $count killed at line $line, resumed after step ${step:-0} on $other" "$(hash "$work/$name.out")"
+    [ -z "$step" ] || resumed=$((resumed + 1))
     rm -rf "${work:?}/$name"
   done
 }
 
 tasks=(${TASKS:-classification pair tagging})
+resumed=0
 for task in "${tasks[@]}"; do
   task_overrides "$task"
   rm -rf "$work/reference"
@@ -129,3 +162,7 @@ for task in "${tasks[@]}"; do
   killed "$task" $(((${KILLS:-20} + ${#tasks[@]} - 1) / ${#tasks[@]}))
   "$LOCKSTEP" verify "$work/reference" --step 30
 done
+if [ "$resumed" = 0 ] && [ "${KILLS:-20}" != 0 ]; then
+  echo "no killed run had a checkpoint to resume from: nothing was shown about resuming" >&2
+  exit 1
+fi
