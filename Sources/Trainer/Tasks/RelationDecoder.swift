@@ -17,6 +17,15 @@ struct RelationDecoder: ExampleDecoder {
     let triples: [RelationFile.Triple]?
     var relations: [Placed]
 
+    /// The subjects' tokens, each pair once however many triples it has, in the order of their first triples.
+    var subjects: [(first: Int, last: Int)] {
+      var subjects: [(first: Int, last: Int)] = []
+      for relation in relations where !subjects.contains(where: { $0 == relation.subject }) {
+        subjects.append(relation.subject)
+      }
+      return subjects
+    }
+
     /// The target for the subject from `first` to `last`; for nil that of the first triple, as evaluation takes it.
     ///
     /// A subject that is none of the row's has no objects: the recipe's intended negatives. Empty without triples.
@@ -41,7 +50,8 @@ struct RelationDecoder: ExampleDecoder {
   }
 
   /// A subject's start and, independently, one of the ends that do not lie before it: often a subject of the row, at
-  /// times none, which then has no objects (bert_in_keras, `relation_extract.py`).
+  /// times none, which then has no objects (bert_in_keras, `relation_extract.py`). A subject of many triples is drawn no
+  /// oftener than one of a single triple.
   func input(_ example: SequenceInput, step: Int, seed: UInt64) -> SequenceInput {
     let gold = golds[Int(example.exampleID)]
     guard !gold.relations.isEmpty else { return example }
@@ -50,9 +60,9 @@ struct RelationDecoder: ExampleDecoder {
         0, UInt32(example.exampleID), UInt32(step), RandomPurpose.subjectSampling.word()))
     // A shift binds closer than a product.
     func draw(_ count: Int, _ word: UInt32) -> Int { Int((UInt64(word) * UInt64(count)) >> 32) }
-    let starts = gold.relations.map(\.subject.first)
-    let first = starts[draw(starts.count, words[0])]
-    let ends = gold.relations.map(\.subject.last).filter { $0 >= first }
+    let subjects = gold.subjects
+    let first = subjects[draw(subjects.count, words[0])].first
+    let ends = subjects.map(\.last).filter { $0 >= first }
     let last = ends[draw(ends.count, words[1])]
     var example = example
     example.target = gold.target(first: (first, last))

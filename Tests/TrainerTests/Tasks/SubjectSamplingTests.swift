@@ -7,14 +7,15 @@ import Trainer
 
 /// Which subject of a row is asked for its objects.
 @Suite struct SubjectSamplingTests {
-  @Test func `every subject of a row is drawn as often, and so are pairs that are none`() throws {
+  // Characters 0, 3 and 6 begin subjects of two characters, in tokens 1–2, 4–5 and 7–8. The second row says more of the
+  // first subject than of the others, and names it again between them.
+  @Test(arguments: [
+    #"[["北京","位于","中国"],["上海","位于","中国"],["山城","位于","中国"]]"#,
+    #"[["北京","位于","中国"],["北京","位于","上海"],["上海","位于","中国"],["北京","位于","山城"],["山城","位于","中国"]]"#,
+  ])
+  func `every subject of a row is drawn as often, whatever its triples`(triples: String) throws {
     let task = try MadeUpTask(train: 2, dev: 1, test: 1)
-    // Characters 0, 3 and 6 begin subjects of two characters, in tokens 1–2, 4–5 and 7–8.
-    try task.write(
-      """
-      {"text":"北京，上海，山城在中国","spo_list":[["北京","位于","中国"],["上海","位于","中国"],["山城","位于","中国"]]}
-
-      """, to: "rows.jsonl")
+    try task.write(#"{"text":"北京，上海，山城在中国","spo_list":\#(triples)}"# + "\n", to: "rows.jsonl")
     let file = task.url.appending(path: "rows.jsonl")
     let recipe = try Recipe(
       contentsOf: task.recipe,
