@@ -61,9 +61,16 @@ extension ModelFolder {
   package static func export(
     huggingFaceTo folder: URL, configuration: BertConfiguration, arena: Arena,
     table: ParameterTable, task: TaskDescription?, vocabulary: [UInt8], lowercase: Bool,
-    extra: [String: [UInt8]] = [:], observe: ((UnsafeRawBufferPointer) -> Void)? = nil
+    extra: [String: [UInt8]] = [:], operations: DurableOperations = DurableOperations(),
+    observe: ((UnsafeRawBufferPointer) -> Void)? = nil
   ) throws -> Int {
-    let target = try DurableFolder(folder, replacing: true)
+    let target = try DurableFolder(folder, replacing: true, operations: operations)
+    func write(_ bytes: [UInt8], to url: URL) throws {
+      try Self.write(bytes, to: url, operations)
+    }
+    func write(_ json: JSONValue, to url: URL) throws {
+      try write(Array(json.formatted().utf8), to: url)
+    }
     let json = configuration.huggingFaceJSON(architecture: task?.architecture ?? "BertModel")
     try write(
       .object((json.members ?? []) + (task?.members ?? [])),
@@ -75,13 +82,15 @@ extension ModelFolder {
     for (name, bytes) in extra { try write(bytes, to: target.url.appending(path: name)) }
     let count = try SafetensorsWriter.write(
       SafetensorsWriter.tensors(table, of: arena),
-      to: target.url.appending(path: "model.safetensors"), observe: observe)
+      to: target.url.appending(path: "model.safetensors"), operations: operations, observe: observe)
     try target.commit()
     return count
   }
 
-  static func write(_ bytes: [UInt8], to url: URL) throws {
-    let file = try DurableFile(url)
+  static func write(
+    _ bytes: [UInt8], to url: URL, _ operations: DurableOperations = DurableOperations()
+  ) throws {
+    let file = try DurableFile(url, operations: operations)
     try file.write(bytes)
     try file.commit()
   }

@@ -44,9 +44,10 @@ package enum SafetensorsWriter {
   @discardableResult
   package static func write(
     _ tensors: [Tensor], to url: URL, metadata: [String: String] = ["format": "pt"],
+    operations: DurableOperations = DurableOperations(),
     observe: ((UnsafeRawBufferPointer) -> Void)? = nil
   ) throws -> Int {
-    let file = try DurableFile(url, observe: observe)
+    let file = try DurableFile(url, operations: operations, observe: observe)
     try stream(tensors, metadata: metadata) { try file.write($0) }
     try file.commit()
     return file.byteCount

@@ -41,6 +41,7 @@ extension CheckpointStore {
     _ state: RunState, parameters: Arena, moments: [SafetensorsWriter.Tensor],
     _ optimizer: Optimizer
   ) throws -> DraftedCheckpoint {
+    precondition(isWritable, "a checkpoint of step \(state.step) for a store that is only read")
     let partial = url(ofStep: state.step, .partial)
     return try removing(partial) {
       if Self.exists(partial) { try operations.remove(partial) }

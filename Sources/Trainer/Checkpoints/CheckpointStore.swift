@@ -15,7 +15,8 @@ package final class CheckpointStore: @unchecked Sendable {
   /// Sentences about what a writer that was killed had left; each is worth printing once.
   package let notices: [String]
   let operations: FileOperations
-  private let lock: Int32
+  /// nil where the store is only read.
+  private let lock: Int32?
 
   /// Opens the store of `run`, made if need be, and clears away what a killed writer left.
   ///
@@ -28,7 +29,8 @@ package final class CheckpointStore: @unchecked Sendable {
     let folder = run.appending(path: Self.folderName)
     try operations.createFolders(folder)
     let path = folder.appending(path: ".lock")
-    lock = open(path.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    let lock = open(path.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    self.lock = lock
     guard lock >= 0 else {
       throw CheckpointError.system(path.relativePath, "cannot be created", code: errno)
     }
@@ -46,11 +48,29 @@ package final class CheckpointStore: @unchecked Sendable {
     }
   }
 
-  deinit { close(lock) }
+  /// Opens the store of `run` for reading alone: nothing is created, locked or cleared away, whoever else has it open.
+  ///
+  /// A run without checkpoints has none to load. Who writes meanwhile may remove a checkpoint that is being read: it cannot be
+  /// used then, and an earlier one is taken.
+  package init(reading run: URL) {
+    self.run = run
+    keep = 1
+    notices = []
+    operations = FileOperations()
+    lock = nil
+  }
+
+  deinit { if let lock { close(lock) } }
+
+  /// Whether checkpoints can be written.
+  var isWritable: Bool { lock != nil }
 
   /// Steps of the complete checkpoints, rising.
   package var steps: [Int] {
-    get throws { try FileOperations.entries(folder).compactMap(Self.step(of:)).sorted() }
+    get throws {
+      guard Self.exists(folder) else { return [] }
+      return try FileOperations.entries(folder).compactMap(Self.step(of:)).sorted()
+    }
   }
 
   /// Where the checkpoint of `step` is, or would be.

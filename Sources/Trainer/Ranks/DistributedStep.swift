@@ -153,6 +153,24 @@ package final class DistributedStep {
     }
   }
 
+  /// Hands the gradient of each of `leaves` alone to `body`, with its loss: both undivided, at the parameters as they are.
+  ///
+  /// For a group of one, between steps; `gradient` is the step's own memory, and the next step writes it anew. An adversary
+  /// disturbs nothing here.
+  func leafGradients(
+    _ leaves: [[SequenceInput]], randomness: Engine.Randomness?,
+    _ body: (_ leaf: Int, _ loss: Double, _ gradient: Arena) -> Void
+  ) {
+    precondition(group.size == 1 && !isOver, "gradients of leaves on \(group.size) ranks")
+    for (leaf, sequences) in leaves.enumerated() {
+      let batch = PackedBatch(leaves: [sequences], copies: engine.head?.copies ?? 1)
+      let loss = engine.gradient(
+        of: batch, parameters: parameters, into: gradient, randomness: randomness,
+        trainable: optimizer.trainable)
+      body(leaf, loss.numerator, gradient)
+    }
+  }
+
   // MARK: Parts
 
   private func agree(_ own: StepHeader) throws -> [StepHeader] {

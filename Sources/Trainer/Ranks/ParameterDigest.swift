@@ -21,6 +21,18 @@ package enum ParameterDigest {
     return digests.reduce(0, &+)
   }
 
+  /// A digest of each tensor of `table` in `arena`, in the order of the table; equal only where all bits are, but for chance.
+  static func byTensor(_ arena: Arena, _ table: ParameterTable, pool: ThreadPool) -> [UInt64] {
+    var digests = [UInt64](repeating: 0, count: table.parameters.count)
+    digests.withUnsafeMutableBufferPointer { digests in
+      pool.run(table.parameters.count) { tile, _ in
+        let range = table.parameters[tile].range
+        digests[tile] = digest(arena.base + range.lowerBound, count: range.count, number: tile)
+      }
+    }
+    return digests
+  }
+
   /// As 16 hexadecimal digits.
   package static func text(_ digest: UInt64) -> String {
     let digits = String(digest, radix: 16)

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 
 /// The places in a run's directory that do not belong to the checkpoint store.
 package struct RunDirectory: Sendable {
@@ -15,6 +16,14 @@ package struct RunDirectory: Sendable {
   package init(_ url: URL, resumes: Bool) throws {
     self.url = url.absoluteURL
     if !resumes, holdsRun { throw RunError.exists(url.path) }
+  }
+
+  /// Removes what killed writers of these files left, or puts back what they were replacing; returns a sentence for each.
+  ///
+  /// Only for whoever holds the run's lock. Files of other names may be another program's, which no lock keeps away: they stay.
+  func clearLeftovers() throws -> [String] {
+    try DurableLeftovers.clear(
+      url, of: [best, recipe, dataReport, metrics].map(\.lastPathComponent))
   }
 
   /// Whether a run has been written here: a run writes its recipe when its weights are in place.

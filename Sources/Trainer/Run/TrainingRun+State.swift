@@ -57,7 +57,7 @@ extension TrainingRun {
   /// Rank 0's part: reads the last checkpoint, or makes the first weights.
   private func begin(_ files: Files) throws -> Int {
     let (directory, store) = (files.directory, files.store)
-    for notice in store.notices { output.write(notice + "\n") }
+    for notice in files.notices { output.write(notice + "\n") }
     if let loaded = try store.load(into: parameters, optimizer: optimizer) {
       for notice in loaded.notices { output.write(notice + "\n") }
       try check(loaded.state, directory)
@@ -231,7 +231,7 @@ extension TrainingRun {
 
 extension Recipe {
   /// Keys that a resume may change: none of them enters the weights, or the rows are compared themselves.
-  private static let freeKeys: Set = [
+  static let freeKeys: Set = [
     "threads", "memoryLimit", "batch.leavesAtOnce", "batch.recompute", "checkpoint.everySteps",
     "checkpoint.everyMinutes", "checkpoint.keep", "model.path", "data.train", "data.dev",
     "data.test", "data.format", "data.header", "data.columns.text", "data.columns.text2",
@@ -262,7 +262,7 @@ extension Recipe {
   }
 
   /// Full key and written value of each line of a recipe that `yaml` wrote.
-  private static func flattened(_ yaml: String) -> [(key: String, value: String)] {
+  static func flattened(_ yaml: String) -> [(key: String, value: String)] {
     var path: [String] = []
     var result: [(key: String, value: String)] = []
     for line in yaml.split(separator: "\n") {

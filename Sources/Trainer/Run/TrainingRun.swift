@@ -41,6 +41,28 @@ package final class TrainingRun {
   struct Files {
     let directory: RunDirectory
     let store: CheckpointStore
+    /// What killed writers had left; each is worth printing once.
+    let notices: [String]
+
+    init(_ directory: RunDirectory, _ access: Access, keep: Int) throws {
+      self.directory = directory
+      switch access {
+      case .writing:
+        store = try CheckpointStore(run: directory.url, keep: keep)
+        notices = store.notices + (try directory.clearLeftovers())
+      case .reading:
+        store = CheckpointStore(reading: directory.url)
+        notices = []
+      }
+    }
+  }
+
+  /// What a run does with its directory.
+  package enum Access: Sendable {
+    /// Holds its lock, and trains.
+    case writing
+    /// Leaves everything as it is, whoever holds the lock: for `verify`.
+    case reading
   }
 
   /// Where a run talks to a person.
@@ -54,13 +76,13 @@ package final class TrainingRun {
     }
   }
 
-  /// Sets up the memory of a run; nothing is read or written but the run's directory.
+  /// Sets up the memory of a run; nothing is read or written but, with `access` for writing, the run's directory.
   ///
   /// `directory` is rank 0's; the other ranks have none.
   package init(
-    _ prepared: PreparedRun, group: RankGroup, directory: RunDirectory?, engine: Engine,
-    memory: MemoryPlan, exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests,
-    output: Output
+    _ prepared: PreparedRun, group: RankGroup, directory: RunDirectory?,
+    access: Access = .writing, engine: Engine, memory: MemoryPlan,
+    exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests, output: Output
   ) throws {
     precondition(group.isRoot == (directory != nil), "rank \(group.rank) and a run's directory")
     self.prepared = prepared
@@ -71,9 +93,7 @@ package final class TrainingRun {
     self.requests = requests
     self.output = output
     files = try directory.map {
-      Files(
-        directory: $0,
-        store: try CheckpointStore(run: $0.url, keep: prepared.recipe.checkpoint.keep))
+      try Files($0, access, keep: prepared.recipe.checkpoint.keep)
     }
     parameters = Arena(count: prepared.table.count)
     optimizer = Optimizer(
@@ -96,6 +116,7 @@ package final class TrainingRun {
 
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
   package func run() throws -> Outcome {
+    precondition(files?.store.isWritable != false, "a run that is only read cannot be trained")
     let start = try begin()
     // Whatever ends the run, a checkpoint that is being taken is taken.
     defer { try? awaitDisk() }

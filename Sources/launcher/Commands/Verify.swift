@@ -10,7 +10,9 @@ struct Verify: ParsableCommand {
     discussion: """
       With one run, in one process: the steps from the last checkpoint before --step (by default the last step) are computed again, and \
       loss, norm and the digest of the parameters of each are compared with metrics.jsonl. With two runs: their logs, step by \
-      step, and the tensors of their checkpoints where they differ. Exit code 77 says that something differs.
+      step; at the first that differs the keys of their recipes that do, or else that step is computed again for both, each from its last \
+      checkpoint before, and the first leaf and tensor that differ are named. Nothing is written, and a run may be training \
+      meanwhile. Exit code 77 says that something differs.
 
       Examples:
         lockstep verify runs/movies
@@ -39,7 +41,9 @@ struct Verify: ParsableCommand {
   func run() throws {
     let url = URL(argument: directory)
     if let other {
-      try Console.print(RunComparison.compare(url, URL(argument: other)))
+      let comparison = RunComparison(
+        threads: threads.count, memoryLimit: Machine.availableMemory, write: Console.write)
+      try Console.print(comparison.compare(url, URL(argument: other)))
       return
     }
     let files = try RunDirectory(url, resumes: true)
@@ -53,7 +57,7 @@ struct Verify: ParsableCommand {
       prepared, engine: engine, limit: recipe.memoryLimit ?? Machine.availableMemory)
     let training = try TrainingRun(
       prepared, group: RankGroup.alone(leaves: recipe.batch.leaves), directory: files,
-      engine: engine, memory: memory, requests: RunRequests(),
+      access: .reading, engine: engine, memory: memory, requests: RunRequests(),
       output: TrainingRun.Output(isTerminal: false, write: Console.write))
     try Console.print(training.verify(step: step))
   }
