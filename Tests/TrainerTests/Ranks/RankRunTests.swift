@@ -148,7 +148,7 @@ private func log(_ run: URL) throws -> [[String: String]] {
         configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
       return try TrainingRun(
         prepared, group: .alone(leaves: prepared.recipe.batch.leaves),
-        directory: RunDirectory(run("a"), resumes: true), engine: engine,
+        directory: RunDirectory(run("a"), resumes: true), access: .reading, engine: engine,
         memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), requests: RunRequests(),
         output: TrainingRun.Output(isTerminal: false) { _ in }
       ).verify(step: step)
@@ -158,11 +158,11 @@ private func log(_ run: URL) throws -> [[String: String]] {
         "step 12 is confirmed: 2 steps recomputed from the checkpoint of step 10 give digest "))
     #expect(
       try verify(3).hasPrefix("step 3 is confirmed: 3 steps recomputed from the beginning"))
-    #expect(try RunComparison.compare(run("a"), run("a")).hasPrefix("12 steps are the same"))
-    let error = #expect(throws: RunError.self) { try RunComparison.compare(run("a"), run("b")) }
+    #expect(try comparison().compare(run("a"), run("a")).hasPrefix("12 steps are the same"))
+    let error = #expect(throws: RunError.self) { try comparison().compare(run("a"), run("b")) }
     #expect(error?.status == .disagreement)
     #expect(error?.description.hasPrefix("step 1: the ") == true)
-    #expect(error?.description.contains("In their checkpoints of step 12, ") == true)
+    #expect(error?.description.contains("Their recipes differ: seed is ") == true)
     // Another loss of one leaf, as a defect on the rank that has it would give.
     let other = run("c")
     try FileManager.default.copyItem(at: run("a"), to: other)
@@ -178,10 +178,11 @@ private func log(_ run: URL) throws -> [[String: String]] {
         .replacing("\"loss\":", with: "\"loss\":1", maxReplacements: 1)
     }
     try (changed.joined(separator: "\n") + "\n").write(to: log, atomically: true, encoding: .utf8)
-    let named = #expect(throws: RunError.self) { try RunComparison.compare(run("a"), other) }
+    let named = #expect(throws: RunError.self) { try comparison().compare(run("a"), other) }
     #expect(named?.description.hasPrefix("step 7: the loss is ") == true)
     #expect(
-      named?.description.contains("Of its 8 leaves the first whose loss differs is leaf 5.") == true
+      named?.description.contains(
+        "By the logs alone: of 8 leaves the first whose loss differs is leaf 5; ") == true
     )
     // One digit of the log.
     let metrics = run("a").appending(path: "metrics.jsonl")
