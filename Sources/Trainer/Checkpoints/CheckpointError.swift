@@ -2,8 +2,8 @@ import Foundation
 
 /// Why a checkpoint could not be written or read.
 ///
-/// The description is one sentence: the file, what was found there, and what would work. All of
-/// them end a command with the input/output exit code, 74.
+/// The description is one sentence: the file, what was found there, and what would work. A command ends with the
+/// input/output exit code, 74; with that of a wrong recipe, 64, where the checkpoint is of another model (`ExitStatus`).
 package struct CheckpointError: Error, Equatable, CustomStringConvertible {
   /// What a caller may want to tell apart.
   package enum Rule: String, Sendable {
