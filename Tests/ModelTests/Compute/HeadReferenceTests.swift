@@ -63,4 +63,41 @@ import Testing
         gradient, model.engine.table, head: tensors, tolerance: c.tolerance, c.record)
     }
   }
+
+  @Test func `every number of a gradient is the reference's`() throws {
+    let c = try #require(Self.cases.first { $0.record == "sentiment_seed_clip" })
+    let file = try Fixtures.json("tiny_heads.json", as: HeadsFile.self)
+    let record = try #require(file.records[c.record])
+    let whole = try Safetensors(Fixtures.url("tiny_sentiment_grads.safetensors"))
+    let model = try TinyModel(head: c.head)
+    try record.setHead(
+      of: model,
+      [
+        "classifier.weight": RecordedTensor(name: c.weight, isTransposed: true),
+        "classifier.bias": RecordedTensor(name: c.bias),
+      ])
+    let gradient = Arena(count: model.engine.table.count)
+    _ = model.engine.gradient(
+      of: file.packed(try #require(record.labels).floats, width: 1, leaves: 2),
+      parameters: model.parameters, into: gradient, randomness: nil)
+    // One column: transposed or not, the numbers stand alike.
+    let heads = ["classifier.weight": "head.dense.kernel", "classifier.bias": "head.dense.bias"]
+    var compared: Set<String> = []
+    for parameter in model.engine.table.parameters {
+      let name = heads[parameter.name] ?? parameter.name
+      let values = gradient[parameter.range].map { $0 / Float(record.divisor) }
+      let expected = try whole.floats(name)
+      #expect(expected.count == values.count, "\(name)")
+      compared.insert(name)
+      let norm = values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      if let (place, _) = TensorNames.tensorFlow(canonical: parameter.name),
+        record.zero_gradients.contains(place)
+      {
+        #expect(norm / record.grad_norm_all < 1e-5, "\(name) should have no gradient")
+      } else {
+        #expect(relativeDistance(values, expected.map(Double.init)) < 5e-5, "\(name)")
+      }
+    }
+    #expect(compared == Set(whole.tensors.map(\.name)))
+  }
 }

@@ -28,6 +28,16 @@ struct TinyModel {
   }
 }
 
+extension Safetensors {
+  /// The numbers of the tensor `name`, row by row, in single precision.
+  func floats(_ name: String) throws -> [Float] {
+    let count = try #require(tensor(name), "no tensor \(name)").shape.reduce(1, *)
+    var values = [Float](repeating: 0, count: count)
+    try values.withUnsafeMutableBufferPointer { try read(name, into: $0) }
+    return values
+  }
+}
+
 /// One record of `tiny_heads.json`, as far as all heads have it.
 struct HeadRecord: Decodable {
   struct Gradient: Decodable {
