@@ -1,9 +1,28 @@
+/// What the number of a row in a file counts, from 1.
+package enum RowUnit: String, Sendable, Codable {
+  /// Physical lines: a row has the one that it starts in.
+  case line
+  /// Questions of a reading file.
+  case question
+  /// Elements of a JSON array.
+  case element
+
+  /// Where row `number` of `file` stands: `file:4`, or `file: question 4`.
+  package func place(_ number: Int, in file: String) -> String {
+    self == .line ? "\(file):\(number)" : "\(file): \(rawValue) \(number)"
+  }
+}
+
 /// One thing that is wrong with a data file: where it stands, what was found, the rule, the remedy.
 package struct DataProblem: Sendable, Equatable {
   /// The file as the user named it.
   package let file: String
   /// The physical line the row starts in, counted from 1; nil if the problem is of the whole file.
   package let line: Int?
+  /// The number of the row that it is a problem of, as its rows are numbered; nil if it is of the whole file.
+  package let row: Int?
+  /// What `row` counts.
+  package let unit: RowUnit
   /// The column's name, or its number from 1 as text; nil if the problem is of the whole row.
   package let column: String?
   /// The offending text as it stands in the file; nil if the rule says what was found.
@@ -13,12 +32,15 @@ package struct DataProblem: Sendable, Equatable {
   /// What would work.
   package let remedy: String
 
+  /// `row` is the number of the row where that is not `line`.
   package init(
-    file: String, line: Int? = nil, column: String? = nil, value: String? = nil, rule: String,
-    remedy: String
+    file: String, line: Int? = nil, row: Int? = nil, unit: RowUnit = .line, column: String? = nil,
+    value: String? = nil, rule: String, remedy: String
   ) {
     self.file = file
     self.line = line
+    self.row = row ?? line
+    self.unit = unit
     self.column = column
     self.value = value
     self.rule = rule
@@ -27,9 +49,12 @@ package struct DataProblem: Sendable, Equatable {
 }
 
 extension DataProblem: CustomStringConvertible {
-  /// `file:line: column: value: rule: remedy`, without the parts that do not apply.
+  /// `file:line: column: value: rule: remedy` (or `file: question 4: …`), without the parts that do not apply.
   package var description: String {
-    var parts = [line.map { "\(file):\($0)" } ?? file]
+    var parts = [
+      line.map { RowUnit.line.place($0, in: file) }
+        ?? row.map { unit.place($0, in: file) } ?? file
+    ]
     if let column {
       parts.append(Int(column) == nil ? "column \(Self.quoted(column))" : "column \(column)")
     }
@@ -74,16 +99,24 @@ package struct DataErrors: Error, Equatable, CustomStringConvertible {
   package let problems: [DataProblem]
   /// The number of all problems.
   package let count: Int
+  /// What can be done about all of them, as a sentence; nil if each says its own remedy.
+  package let advice: String?
 
-  package init(problems: [DataProblem], count: Int) {
+  package init(problems: [DataProblem], count: Int, advice: String? = nil) {
     self.problems = problems
     self.count = count
+    self.advice = advice
+  }
+
+  /// The same with that advice.
+  package func advising(_ advice: String) -> DataErrors {
+    DataErrors(problems: problems, count: count, advice: advice)
   }
 
   /// A single problem.
   package init(_ problem: DataProblem) { self.init(problems: [problem], count: 1) }
 
-  /// One problem a line; if there are several, a last line with the count.
+  /// One problem a line; then the count if there are several, and the advice.
   package var description: String {
     var lines = problems.map(\.description)
     if count > problems.count {
@@ -91,6 +124,7 @@ package struct DataErrors: Error, Equatable, CustomStringConvertible {
     } else if count > 1 {
       lines.append("\(count) problems.")
     }
+    if let advice { lines.append(advice) }
     return lines.joined(separator: "\n")
   }
 }

@@ -4,16 +4,19 @@ import Foundation
 package struct Row: Sendable, Equatable {
   /// The physical line of the file that the row starts in, counted from 1.
   package let line: Int
+  /// Its number among the rows of its file: its line, in a JSON array its place from 1.
+  package let number: Int
   /// One value for each requested column, in the order of the request; nil if it is optional and absent.
   package let values: [String?]
 
-  package init(line: Int, values: [String?]) {
+  package init(line: Int, number: Int? = nil, values: [String?]) {
     self.line = line
+    self.number = number ?? line
     self.values = values
   }
 }
 
-/// The rows of a TSV, CSV or JSONL file, all of them checked.
+/// The rows of a TSV, CSV, JSONL or JSON file, all of them checked.
 ///
 /// Text is UTF-8, strictly; a byte order mark at the start is dropped; lines end at byte 0x0A, with or without a carriage return before it;
 /// NUL is refused, other control characters stay as they are. Blank lines at the end of a file are no rows. Elsewhere a blank line is an
@@ -21,17 +24,21 @@ package struct Row: Sendable, Equatable {
 package struct RowFile: Sendable {
   /// The file as the user named it.
   package let file: String
+  /// What the numbers of the rows count.
+  package let unit: RowUnit
   /// In the order of the file.
   package let rows: [Row]
 
-  package init(file: String, rows: [Row]) {
+  package init(file: String, unit: RowUnit = .line, rows: [Row]) {
     self.file = file
+    self.unit = unit
     self.rows = rows
   }
 
   /// The rows that are kept, by their number.
   package func filtered(_ isKept: (Int) -> Bool) -> RowFile {
-    RowFile(file: file, rows: rows.enumerated().filter { isKept($0.offset) }.map(\.element))
+    RowFile(
+      file: file, unit: unit, rows: rows.enumerated().filter { isKept($0.offset) }.map(\.element))
   }
 
   /// A row longer than this is nearly always a lost line break: 1 MiB.
@@ -69,10 +76,13 @@ package struct RowFile: Sendable {
       var table = TableReader(source, CSVFields(from: start), format: format)
       rows = try table.read(bytes, columns: columns, header: header)
     case .jsonl:
-      var reader = JSONLReader(source, from: start)
-      rows = try reader.read(bytes, columns: columns)
+      var reader = JSONReader(source, from: start)
+      rows = try reader.readLines(bytes, columns: columns)
+    case .json:
+      var reader = JSONReader(source, from: start)
+      rows = try reader.readArray(bytes, columns: columns)
     }
-    return RowFile(file: file, rows: rows)
+    return RowFile(file: file, unit: format == .json ? .element : .line, rows: rows)
   }
 
   /// The bytes of the file at `url`, which is text of some kind, and where its text begins.

@@ -8,6 +8,8 @@ package enum RowFormat: String, Sendable, Codable, CaseIterable {
   case csv
   /// One JSON object a line.
   case jsonl
+  /// One JSON array of objects.
+  case json
 
   /// The format that the file's name ends in.
   package static func inferred(from url: URL) throws(DataErrors) -> RowFormat {
@@ -15,17 +17,18 @@ package enum RowFormat: String, Sendable, Codable, CaseIterable {
     case "tsv", "tab", "txt": return .tsv
     case "csv": return .csv
     case "jsonl", "ndjson": return .jsonl
+    case "json": return .json
     case let ending:
       throw DataErrors(
         DataProblem(
           file: url.relativePath,
           rule: "the ending \(DataProblem.quoted(ending)) does not tell the format of the rows",
-          remedy: "name the file .tsv, .csv or .jsonl, or state the format"))
+          remedy: "name the file .tsv, .csv, .jsonl or .json, or state the format"))
     }
   }
 }
 
-/// A column by its name in the header (the key, in JSONL) or by its place.
+/// A column by its name in the header (the key, in JSON and JSONL) or by its place.
 package enum ColumnReference: Sendable, Hashable {
   case name(String)
   /// Counted from 1.
@@ -58,7 +61,7 @@ package struct RequestedColumn: Sendable, Hashable {
   }
 }
 
-/// Whether the first row of a TSV or CSV file names the columns; JSONL names them in every row.
+/// Whether the first row of a TSV or CSV file names the columns; JSON and JSONL name them in every row.
 package enum HeaderPolicy: String, Sendable, Codable, CaseIterable {
   case present
   case absent

@@ -56,7 +56,7 @@ import Text
     ),
     (
       #"["a"]"#,
-      #""[\"a\"]": not JSON at byte 1 of the line, where an object was expected: write one object a line; an array becomes that with jq -c '.[]'"#
+      #""[\"a\"]": not JSON at byte 1 of the line, where an object was expected: name the file .json if it is one array (or set data.format: json), or write one object a line"#
     ),
     (
       #"{"text": 01}"#,

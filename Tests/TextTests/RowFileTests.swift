@@ -6,6 +6,7 @@ import Text
 @Suite struct RowFileTests {
   @Test(arguments: [
     ("a.tsv", RowFormat.tsv), ("a.TXT", .tsv), ("a.csv", .csv), ("b.jsonl", .jsonl),
+    ("b.json", .json),
     ("b.ndjson", .jsonl),
   ])
   func `the ending of a name tells the format`(name: String, format: RowFormat) throws {
@@ -15,7 +16,7 @@ import Text
   @Test func `an unknown ending is refused`() {
     #expect(
       message { _ = try RowFormat.inferred(from: URL(filePath: "rows.xls")) }
-        == #"rows.xls: the ending "xls" does not tell the format of the rows: name the file .tsv, .csv or .jsonl, or state the format"#
+        == #"rows.xls: the ending "xls" does not tell the format of the rows: name the file .tsv, .csv, .jsonl or .json, or state the format"#
     )
   }
 

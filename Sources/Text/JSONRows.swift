@@ -1,21 +1,23 @@
-/// Reads the requested keys of a file of JSON objects, one a line.
+/// Reads the requested keys of the JSON objects of a file: one a line, or the elements of one array.
 ///
 /// Strings are unescaped; numbers and booleans are taken as they are written, so no digit is lost; null counts as absent.
-struct JSONLReader {
-  private let source: RowSource
-  private var lines: LineScanner
-  private var problems = DataProblemCollector()
+struct JSONReader {
+  let source: RowSource
+  /// Where the text begins.
+  let start: Int
+  var problems = DataProblemCollector()
 
   init(_ source: RowSource, from offset: Int) {
     self.source = source
-    lines = LineScanner(from: offset)
+    start = offset
   }
 
-  mutating func read(
+  /// Reads one object a line.
+  mutating func readLines(
     _ bytes: Span<UInt8>, columns: [RequestedColumn]
   ) throws(DataErrors) -> [Row] {
-    let names = names(of: columns)
-    try problems.check()
+    let names = try names(of: columns)
+    var lines = LineScanner(from: start)
     var rows: [Row] = []
     var blankLines: [Int] = []
     var sawRow = false
@@ -37,7 +39,7 @@ struct JSONLReader {
       }
       do throws(JSONSyntaxError) {
         let members = try JSONObjectScanner.members(named: names, bytes, line.range)
-        let values = values(members, columns: columns, line: line, bytes)
+        let values = values(members, columns: columns, line: line.number, bytes)
         if problems.count == 0 { rows.append(Row(line: line.number, values: values)) }
       } catch {
         problems.add(problem(error, line: line, bytes))
@@ -52,8 +54,8 @@ struct JSONLReader {
     return rows
   }
 
-  private mutating func names(of columns: [RequestedColumn]) -> [String] {
-    columns.map { column in
+  mutating func names(of columns: [RequestedColumn]) throws(DataErrors) -> [String] {
+    let names = columns.map { column in
       if case .number = column.reference {
         problems.add(
           DataProblem(
@@ -63,18 +65,19 @@ struct JSONLReader {
       }
       return column.reference.label
     }
+    try problems.check()
+    return names
   }
 
-  private mutating func values(
-    _ members: JSONMembers, columns: [RequestedColumn], line: TextLine, _ bytes: Span<UInt8>
+  mutating func values(
+    _ members: JSONMembers, columns: [RequestedColumn], line: Int, _ bytes: Span<UInt8>
   ) -> [String?] {
     columns.indices.map { i in
       let name = columns[i].reference.label
       func refuse(_ value: String?, _ rule: String, _ remedy: String) -> String? {
         problems.add(
           DataProblem(
-            file: source.file, line: line.number, column: name, value: value, rule: rule,
-            remedy: remedy))
+            file: source.file, line: line, column: name, value: value, rule: rule, remedy: remedy))
         return nil
       }
       switch members.values[i] {
@@ -107,7 +110,7 @@ struct JSONLReader {
     let remedy =
       switch bytes[line.range.lowerBound] {
       case 0x5B where line.number == 1:
-        "write one object a line; an array becomes that with jq -c '.[]'"
+        "name the file .json if it is one array (or set data.format: json), or write one object a line"
       case 0x7B where atEnd: "write each object on one line (jq -c .)"
       default: "write one JSON object a line"
       }
@@ -118,6 +121,81 @@ struct JSONLReader {
         ? "not JSON: the line ends at \(place), where \(error.expected) was expected"
         : "not JSON at \(place), where \(error.expected) was expected",
       remedy: remedy)
+  }
+}
+
+extension JSONReader {
+  /// Reads the elements of one array, each of which is an object; a row's line is that of its opening brace.
+  ///
+  /// Behind a mistake in the JSON nothing more is read, because it is not known where the next element begins.
+  mutating func readArray(
+    _ bytes: Span<UInt8>, columns: [RequestedColumn]
+  ) throws(DataErrors) -> [Row] {
+    let names = try names(of: columns)
+    let whole = RowSource(file: source.file, rowLimit: .max)
+    if let problem = whole.problem(in: start..<bytes.count, line: 1, of: bytes) {
+      throw DataErrors(problem)
+    }
+    var rows: [Row] = []
+    var lines = LineCounter(start)
+    var number = 0
+    do throws(JSONSyntaxError) {
+      var array = try JSONArrayScanner(bytes, from: start)
+      while let element = try array.next(named: names) {
+        number += 1
+        let line = lines.line(of: element.range.lowerBound, bytes)
+        if let problem = source.problem(in: element.range, line: line, of: bytes) {
+          problems.add(problem)
+          continue
+        }
+        let values = values(element.members, columns: columns, line: line, bytes)
+        if problems.count == 0 { rows.append(Row(line: line, number: number, values: values)) }
+      }
+    } catch {
+      problems.add(problemOfArray(error, lines, bytes))
+    }
+    try problems.check()
+    guard !rows.isEmpty else {
+      throw DataErrors(
+        DataProblem(file: source.file, rule: "the array has no elements", remedy: "add rows"))
+    }
+    return rows
+  }
+
+  private func problemOfArray(
+    _ error: JSONSyntaxError, _ lines: LineCounter, _ bytes: Span<UInt8>
+  ) -> DataProblem {
+    var lines = lines
+    let line = lines.line(of: error.offset, bytes)
+    let end = bytes.firstIndex(of: 0x0A, from: error.offset) ?? bytes.count
+    let place = "byte \(error.offset - lines.start + 1) of the line"
+    let isObject = error.offset < bytes.count && bytes[error.offset] == 0x7B
+    return DataProblem(
+      file: source.file, line: line,
+      value: bytes.excerpt(bytes.neighbours(of: error.offset, in: lines.start..<end)),
+      rule: error.offset >= bytes.count
+        ? "not JSON: the file ends at \(place), where \(error.expected) was expected"
+        : "not an array of JSON objects at \(place), where \(error.expected) was expected",
+      remedy: error.expected == JSONArrayScanner.opening && isObject
+        ? "name the file .jsonl if it has one object a line (or set data.format: jsonl), or put [ and ] around the objects"
+        : "write [{\"text\": \"…\", …}, …]")
+  }
+}
+
+/// Tells the line of places that are asked for in ascending order.
+private struct LineCounter {
+  private(set) var number = 1
+  /// Where the line begins.
+  private(set) var start: Int
+
+  init(_ start: Int) { self.start = start }
+
+  mutating func line(of offset: Int, _ bytes: Span<UInt8>) -> Int {
+    while let feed = bytes.firstIndex(of: 0x0A, from: start, to: offset) {
+      number += 1
+      start = feed + 1
+    }
+    return number
   }
 }
 

@@ -1,11 +1,11 @@
-/// Where a line stops being a JSON object, and what would have been right there.
+/// Where a text stops being JSON, and what would have been right there.
 struct JSONSyntaxError: Error, Equatable {
   /// In bytes of the file.
   let offset: Int
   let expected: String
 }
 
-/// What a line's object holds under one of the wanted keys.
+/// What an object holds under one of the wanted keys.
 enum JSONMember: Sendable, Equatable {
   case absent
   case null
@@ -24,7 +24,7 @@ struct JSONMembers {
   var keys: [String] = []
 }
 
-/// A strict scanner (RFC 8259) for one object of a line of known UTF-8.
+/// A strict scanner (RFC 8259) for one object of known UTF-8.
 ///
 /// Foundation's parser would do for the values, but it tells neither the byte of an error nor a repeated key, and rounds long numbers.
 struct JSONObjectScanner: ~Escapable {
@@ -41,10 +41,21 @@ struct JSONObjectScanner: ~Escapable {
     end = range.upperBound
   }
 
-  /// The members of the object in `range` that `names` ask for, in the order of `names`.
+  /// The members of the object in `range` that `names` ask for, in the order of `names`; nothing follows it.
   static func members(
     named names: [String], _ bytes: Span<UInt8>, _ range: Range<Int>
   ) throws(JSONSyntaxError) -> JSONMembers {
+    let (members, end) = try first(named: names, bytes, range)
+    var rest = JSONObjectScanner(bytes, end..<range.upperBound)
+    rest.skipSpace()
+    guard rest.at == rest.end else { throw rest.unexpected("the end of the line") }
+    return members
+  }
+
+  /// The same of the object that `range` begins with, and where it ends.
+  static func first(
+    named names: [String], _ bytes: Span<UInt8>, _ range: Range<Int>
+  ) throws(JSONSyntaxError) -> (members: JSONMembers, end: Int) {
     var scanner = JSONObjectScanner(bytes, range)
     var result = try scanner.object(names, collectsKeys: false)
     // Only a row that is about to be refused is worth the list of its keys.
@@ -52,7 +63,7 @@ struct JSONObjectScanner: ~Escapable {
       var again = JSONObjectScanner(bytes, range)
       result = try again.object(names, collectsKeys: true)
     }
-    return result
+    return (result, scanner.at)
   }
 
   private mutating func object(
@@ -78,8 +89,6 @@ struct JSONObjectScanner: ~Escapable {
       } while take(0x2C)
       guard take(0x7D) else { throw unexpected("\",\" or \"}\"") }
     }
-    skipSpace()
-    guard at == end else { throw unexpected("the end of the line") }
     return members
   }
 
@@ -299,7 +308,7 @@ struct JSONObjectScanner: ~Escapable {
   private var peek: UInt8? { at < end ? bytes[at] : nil }
 
   private mutating func skipSpace() {
-    while let byte = peek, byte == 0x20 || byte == 0x09 || byte == 0x0D { at += 1 }
+    while let byte = peek, byte == 0x20 || byte == 0x09 || byte == 0x0D || byte == 0x0A { at += 1 }
   }
 
   private mutating func take(_ byte: UInt8) -> Bool {
@@ -322,6 +331,56 @@ struct JSONObjectScanner: ~Escapable {
 
   private func unexpected(_ expected: String) -> JSONSyntaxError {
     JSONSyntaxError(offset: at, expected: expected)
+  }
+}
+
+/// Walks the elements of a JSON array that is all of a text of known UTF-8; each element is an object.
+struct JSONArrayScanner: ~Escapable {
+  /// What is expected at the beginning.
+  static let opening = "\"[\""
+  private let bytes: Span<UInt8>
+  private var at: Int
+  private var isFirst = true
+
+  @_lifetime(copy bytes)
+  init(_ bytes: Span<UInt8>, from start: Int) throws(JSONSyntaxError) {
+    self.bytes = bytes
+    at = start
+    guard take(0x5B) else { throw JSONSyntaxError(offset: at, expected: Self.opening) }
+  }
+
+  /// The wanted members of the next element and its bytes; nil behind the last.
+  mutating func next(
+    named names: [String]
+  ) throws(JSONSyntaxError) -> (members: JSONMembers, range: Range<Int>)? {
+    if take(0x5D) {
+      skipSpace()
+      guard at == bytes.count else {
+        throw JSONSyntaxError(offset: at, expected: "the end of the file")
+      }
+      return nil
+    }
+    guard isFirst || take(0x2C) else {
+      throw JSONSyntaxError(offset: at, expected: "\",\" or \"]\"")
+    }
+    isFirst = false
+    skipSpace()
+    let start = at
+    let (members, end) = try JSONObjectScanner.first(named: names, bytes, start..<bytes.count)
+    at = end
+    return (members, start..<end)
+  }
+
+  private mutating func skipSpace() {
+    while at < bytes.count, [0x20, 0x09, 0x0D, 0x0A].contains(bytes[at]) { at += 1 }
+  }
+
+  /// Steps over white space, then over `byte` if it stands there.
+  private mutating func take(_ byte: UInt8) -> Bool {
+    skipSpace()
+    guard at < bytes.count, bytes[at] == byte else { return false }
+    at += 1
+    return true
   }
 }
 
