@@ -4,17 +4,27 @@ import Foundation
 package struct DataReport: Sendable, Equatable, Codable {
   /// A row as far as the report goes.
   package struct Row: Sendable {
-    /// Its line in the file, or its number.
+    /// Its number, in what its split's `unit` counts.
     package var line: Int
     package var text: String
     /// What is learnt of it, as text; nil where it has none.
     package var label: String?
+    /// What the balance counts in it; nil: its label.
+    package var classes: [String]?
+    /// Rows of one group belong together when rows are dealt to splits: its text, if nothing else is said.
+    package var group: String
 
-    package init(line: Int, text: String, label: String?) {
+    package init(
+      line: Int, text: String, label: String?, classes: [String]? = nil, group: String? = nil
+    ) {
       self.line = line
       self.text = text
       self.label = label
+      self.classes = classes
+      self.group = group ?? text
     }
+
+    fileprivate var counted: [String] { classes ?? label.map { [$0] } ?? [] }
   }
 
   /// The rows of one file.
@@ -22,11 +32,14 @@ package struct DataReport: Sendable, Equatable, Codable {
     /// `train`, `dev` or `test`.
     package var name: String
     package var file: String
+    /// What the numbers of its rows count.
+    package var unit: RowUnit
     package var rows: [Row]
 
-    package init(name: String, file: String, rows: [Row]) {
+    package init(name: String, file: String, unit: RowUnit = .line, rows: [Row]) {
       self.name = name
       self.file = file
+      self.unit = unit
       self.rows = rows
     }
   }
@@ -38,17 +51,20 @@ package struct DataReport: Sendable, Equatable, Codable {
     /// Rows (or characters) that it concerns, and of how many.
     package var count: Int
     package var total: Int
-    /// Lines of the first of them.
+    /// Numbers of the first of them.
     package var lines: [Int]
+    /// What `lines` are.
+    package var unit: RowUnit
     package var sentence: String
     package var remedy: String
 
-    /// `rows`: the lines of all that it concerns, at least one, ascending.
+    /// `rows`: the numbers of all that it concerns (or of the first of `count`), at least one, ascending.
     package init(
-      kind: String, file: String, rows: [Int], total: Int, sentence: String, remedy: String
+      kind: String, file: String, unit: RowUnit = .line, rows: [Int], count: Int? = nil, total: Int,
+      sentence: String, remedy: String
     ) {
-      (self.kind, self.file, self.total) = (kind, file, total)
-      (count, lines) = (rows.count, Array(rows.prefix(5)))
+      (self.kind, self.file, self.unit, self.total) = (kind, file, unit, total)
+      (self.count, lines) = (count ?? rows.count, Array(rows.prefix(5)))
       (self.sentence, self.remedy) = (sentence, remedy)
     }
   }
@@ -59,7 +75,7 @@ package struct DataReport: Sendable, Equatable, Codable {
     package var rows: Int
     /// Tokens of a row without special ones: median, ninth decile, 99th percentile, longest.
     package var lengths: [Int]
-    /// Rows by label, where labels are few.
+    /// Rows by label (entities by type, triples by predicate), where these are few.
     package var labels: [String: Int]?
     /// The share of tokens that the vocabulary does not know.
     package var unknownShare: Double
@@ -75,22 +91,21 @@ package struct DataReport: Sendable, Equatable, Codable {
   /// More labels than these are no classes.
   private static let fewLabels = 50
 
-  /// Reports on `splits`, the training rows first, cut to `room` tokens; `notes` are sentences that reading the rows left.
+  /// Reports on `splits`, the training rows first.
+  ///
+  /// What is cut, only the tasks know: see `add`.
   ///
   /// `tokenize` gives the tokens of each of some texts; what it throws is thrown.
   package init(
-    splits: [Split], vocabulary: Vocabulary, room: Int,
-    tokenize: ([String]) throws -> [TokenizedText]
+    splits: [Split], vocabulary: Vocabulary, tokenize: ([String]) throws -> [TokenizedText]
   ) rethrows {
-    var firstLines: [String: Int] = [:]
-    for (number, split) in splits.enumerated() {
+    var earlier: [(split: Split, texts: Set<String>)] = []
+    for split in splits {
       inspectLabels(split)
-      if number == 0 {
-        firstLines = Dictionary(split.rows.map { ($0.text, $0.line) }) { first, _ in first }
-      } else {
-        inspectLeakage(split, of: splits[0], firstLines)
-      }
-      try inspectTokens(split, vocabulary, room: room, tokenize: tokenize)
+      inspectBalance(split)
+      for other in earlier { inspectLeakage(split, from: other.split, other.texts) }
+      earlier.append((split, Set(split.rows.map(\.text))))
+      try inspectTokens(split, vocabulary, tokenize: tokenize)
     }
   }
 
@@ -118,7 +133,8 @@ package struct DataReport: Sendable, Equatable, Codable {
       "duplicates", split, repeated,
       "\(repeated.count) of \(total) rows (\(Self.percent(repeated.count, of: total))) repeat the text of an earlier one",
       split.name == "train"
-        ? "leave them out with data.dropDuplicates: true" : "leave them out of the file")
+        ? "leave them out with --drop-duplicates (data.dropDuplicates: true)"
+        : "leave them out of the file")
     let best = String(format: "%.2f %%", 100 * (ceilings[split.name] ?? 1))
     add(
       "conflicts", split, conflicting,
@@ -130,49 +146,62 @@ package struct DataReport: Sendable, Equatable, Codable {
     add(
       "empty", split, empty, "\(empty.count) of \(total) rows have no text",
       "write it, or remove the rows")
-    let labels = split.rows.compactMap(\.label)
-    let counts = Dictionary(labels.map { ($0, 1) }, uniquingKeysWith: +)
+  }
+
+  private func counts(_ split: Split) -> [String: Int] {
+    Dictionary(split.rows.lazy.flatMap(\.counted).map { ($0, 1) }, uniquingKeysWith: +)
+  }
+
+  private mutating func inspectBalance(_ split: Split) {
+    let counts = counts(split)
     guard counts.count > 1, counts.count <= Self.fewLabels, let most = counts.values.max(),
       let least = counts.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }),
       most > 10 * least.value
     else { return }
-    let rare = split.rows.indices.filter { split.rows[$0].label == least.key }
+    let rare = split.rows.indices.filter { split.rows[$0].counted.contains(least.key) }
+    let name = DataProblem.quoted(least.key)
+    let areLabels = split.rows.allSatisfy { $0.classes == nil }
     add(
       "balance", split, rare,
-      "the label \(DataProblem.quoted(least.key)) has \(least.value) of \(total) rows, the most frequent one \(most)",
-      "choose the best model by f1Macro, or set training.classWeights: balanced")
+      areLabels
+        ? "the label \(name) has \(least.value) of \(split.rows.count) rows, the most frequent one \(most)"
+        : "\(name) occurs \(least.value) times in \(split.rows.count) rows, the most frequent one \(most) times",
+      areLabels
+        ? "choose the best model by f1Macro, or set training.classWeights: balanced"
+        : "give more rows that have it, or expect little of it")
   }
 
+  /// The rows of `split` whose text is one of `texts`, those of a split before it.
   private mutating func inspectLeakage(
-    _ split: Split, of train: Split, _ firstLines: [String: Int]
+    _ split: Split, from other: Split, _ texts: Set<String>
   ) {
-    let leaked = split.rows.indices.filter { firstLines[split.rows[$0].text] != nil }
+    let leaked = split.rows.indices.filter { texts.contains(split.rows[$0].text) }
     let total = split.rows.count
+    let isTrain = other.name == "train"
     add(
       "leakage", split, leaked,
-      "\(leaked.count) of \(total) rows (\(Self.percent(leaked.count, of: total))) stand verbatim in \(train.file): what is measured on them is memory",
-      "leave those out of the training rows with data.dropLeaked: true, or split anew with data.split"
-    )
+      "\(leaked.count) of \(total) rows (\(Self.percent(leaked.count, of: total))) stand verbatim in \(other.file): "
+        + (isTrain
+          ? "what is measured on them is memory" : "the best model was chosen by its rows"),
+      isTrain
+        ? "leave those out of the training rows with data.dropLeaked: true, or split anew with data.split"
+        : "leave them out of one of the two files, or split anew with data.split")
   }
 
   // MARK: Tokens
 
   private mutating func inspectTokens(
-    _ split: Split, _ vocabulary: Vocabulary, room: Int,
+    _ split: Split, _ vocabulary: Vocabulary,
     tokenize: ([String]) throws -> [TokenizedText]
   ) rethrows {
     let texts = split.rows.map { $0.text.replacing("\u{1F}", with: " ") }
-    var lengths: [Int] = [], cut: [Int] = [], touched: [Int] = []
+    var lengths: [Int] = [], touched: [Int] = []
     var unknown: [Unicode.Scalar: Int] = [:]
-    var unknownTokens = 0, tokens = 0, lost = 0
+    var unknownTokens = 0, tokens = 0
     let special = vocabulary.unknown
     for (number, tokenized) in try tokenize(texts).enumerated() {
       lengths.append(tokenized.count)
       tokens += tokenized.count
-      if tokenized.count > room {
-        cut.append(number)
-        lost += tokenized.count - room
-      }
       guard tokenized.ids.contains(special) else { continue }
       touched.append(number)
       let scalars = Array(texts[number].unicodeScalars)
@@ -187,22 +216,22 @@ package struct DataReport: Sendable, Equatable, Codable {
     }
     if unknownTokens * 1000 > tokens {
       let frequent = unknown.sorted { (-$0.value, $0.key) < (-$1.value, $1.key) }.prefix(10)
-      let shown = frequent.map { "\(DataProblem.quoted(String($0.key))) \($0.value)" }
+      var all = Dictionary(uniqueKeysWithValues: frequent.map { ($0.key, 0) })
+      for scalar in texts.lazy.flatMap(\.unicodeScalars) { all[scalar]? += 1 }
+      let shown = frequent.map {
+        "\(DataProblem.quoted(String($0.key))) \($0.value) of \(all[$0.key] ?? 0)"
+      }
       add(
         "unknown", split, touched,
-        "\(unknownTokens) of \(tokens) tokens (\(Self.percent(unknownTokens, of: tokens))) are unknown to the vocabulary, in \(touched.count) rows; most often \(shown.joined(separator: ", "))",
+        "\(unknownTokens) of \(tokens) tokens (\(Self.percent(unknownTokens, of: tokens))) are unknown to the vocabulary, in \(touched.count) rows; most often (of the character's occurrences) \(shown.joined(separator: ", "))",
         "use the vocabulary's case (data.lowercase) or another tokenizer, or replace these characters",
         count: unknownTokens, total: tokens)
     }
-    add(
-      "truncation", split, cut,
-      "\(cut.count) of \(split.rows.count) rows are longer than \(room) tokens; \(lost) tokens are not read",
-      "raise data.maxLength, or keep both ends with data.truncation: head+tail(n)")
     let sorted = lengths.sorted()
     func quantile(_ share: Double) -> Int {
       sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))]
     }
-    let labels = Dictionary(split.rows.compactMap(\.label).map { ($0, 1) }, uniquingKeysWith: +)
+    let labels = counts(split)
     let bounds = [16, 32, 64, 128, 256, 512]
     statistics.append(
       Statistics(
@@ -223,11 +252,11 @@ package struct DataReport: Sendable, Equatable, Codable {
     count: Int? = nil, total: Int? = nil
   ) {
     guard !rows.isEmpty else { return }
-    var finding = Finding(
-      kind: kind, file: split.file, rows: rows.sorted().map { split.rows[$0].line },
-      total: total ?? split.rows.count, sentence: sentence, remedy: remedy)
-    finding.count = count ?? finding.count
-    findings.append(finding)
+    findings.append(
+      Finding(
+        kind: kind, file: split.file, unit: split.unit,
+        rows: rows.sorted().map { split.rows[$0].line }, count: count,
+        total: total ?? split.rows.count, sentence: sentence, remedy: remedy))
   }
 
   /// Adds what a task found in its rows.
@@ -235,11 +264,12 @@ package struct DataReport: Sendable, Equatable, Codable {
 }
 
 extension DataReport.Finding: CustomStringConvertible {
-  /// `file:line: finding (lines …): remedy`.
+  /// `file:line: finding (lines …): remedy`, or `file: question 4: finding (questions …): remedy`.
   package var description: String {
     let more = count > lines.count ? ", …" : ""
     let places = lines.map { "\($0)" }.joined(separator: ", ")
-    return "\(file):\(lines[0]): \(sentence) (lines \(places)\(more)): \(remedy)"
+    return
+      "\(unit.place(lines[0], in: file)): \(sentence) (\(unit.rawValue)s \(places)\(more)): \(remedy)"
   }
 }
 

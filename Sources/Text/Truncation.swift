@@ -162,24 +162,36 @@ package struct TruncationReport: Sendable, Equatable, CustomStringConvertible {
   package private(set) var cutTokens = 0
   /// Tokens of the longest input before it was cut, special tokens included.
   package private(set) var longest = 0
+  /// Numbers of the first rows that were cut, as far as they were given.
+  package private(set) var firstCut: [Int] = []
+
+  private static let shown = 5
 
   package init() {}
 
-  /// Counts one input.
-  package mutating func add(_ input: AssembledInput) {
-    let cut = input.cutFirst + input.cutSecond
-    rows += 1
-    cutRows += cut > 0 ? 1 : 0
-    cutTokens += cut
-    longest = max(longest, input.ids.count + cut)
+  /// Counts row `row`: one input, or two that the model reads one by one.
+  package mutating func add(
+    _ input: AssembledInput, _ other: AssembledInput? = nil, row: Int? = nil
+  ) {
+    let inputs = [input] + (other.map { [$0] } ?? [])
+    count(row, cut: inputs.reduce(0) { $0 + $1.cutFirst + $1.cutSecond })
+    for input in inputs {
+      longest = max(longest, input.ids.count + input.cutFirst + input.cutSecond)
+    }
   }
 
-  /// Counts one input that has `tokens` tokens without special ones, `cut` of which did not fit.
-  package mutating func add(tokens: Int, cut: Int) {
-    rows += 1
-    cutRows += cut > 0 ? 1 : 0
-    cutTokens += cut
+  /// Counts row `row`, which has `tokens` tokens without special ones, `cut` of which did not fit.
+  package mutating func add(tokens: Int, cut: Int, row: Int? = nil) {
+    count(row, cut: cut)
     longest = max(longest, tokens + 2)
+  }
+
+  private mutating func count(_ row: Int?, cut: Int) {
+    rows += 1
+    guard cut > 0 else { return }
+    cutRows += 1
+    cutTokens += cut
+    if let row, firstCut.count < Self.shown { firstCut.append(row) }
   }
 
   /// Adds what another report counted.
@@ -187,6 +199,7 @@ package struct TruncationReport: Sendable, Equatable, CustomStringConvertible {
     rows += other.rows
     cutRows += other.cutRows
     cutTokens += other.cutTokens
+    firstCut += other.firstCut.prefix(Self.shown - firstCut.count)
     longest = max(longest, other.longest)
   }
 

@@ -8,14 +8,22 @@ struct JSONObjects {
     let value: Value
   }
 
+  /// All objects of a file.
+  struct Content<Value> {
+    let file: String
+    let unit: RowUnit
+    let items: [Item<Value>]
+  }
+
   /// Decodes all objects of the file at `url`; `expected` says in words what one looks like.
   static func read<Value: Decodable>(
     _ url: URL, as type: Value.Type, expected: String
-  ) throws(DataErrors) -> (file: String, items: [Item<Value>]) {
+  ) throws(DataErrors) -> Content<Value> {
     let (data, start, source) = try RowFile.contents(of: url)
     let text = data[data.startIndex + start..<data.endIndex]
     if text.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) == UInt8(ascii: "[") {
-      return (source.file, try array(text, source.file, expected))
+      return Content(
+        file: source.file, unit: .element, items: try array(text, source.file, expected))
     }
     let bytes = data.span
     var lines = LineScanner(from: start)
@@ -41,7 +49,7 @@ struct JSONObjects {
     }
     try problems.check()
     guard !items.isEmpty else { throw DataErrors(empty(source.file, expected)) }
-    return (source.file, items)
+    return Content(file: source.file, unit: .line, items: items)
   }
 
   /// One element that may be wrong while its neighbours are right.
@@ -70,8 +78,7 @@ struct JSONObjects {
       case .failure(let error):
         problems.add(
           DataProblem(
-            file: file, rule: "element \(number + 1) of the array: \(sentence(error))",
-            remedy: expected))
+            file: file, row: number + 1, unit: .element, rule: sentence(error), remedy: expected))
       }
     }
     try problems.check()

@@ -21,18 +21,22 @@ package struct ReadingFile: Sendable {
     package let question: String
     /// The number of its context in `contexts`.
     package let context: Int
-    /// Those that stand where they say; several annotators may have given several.
+    /// Those that stand where they say, to learn from; several annotators may have given several.
     package let answers: [Answer]
+    /// The texts of all answers, to score with: the official scripts of SQuAD and CMRC never look at an offset.
+    package let texts: [String]
     /// Whether the text has no answer.
     package let isImpossible: Bool
 
     package init(
-      id: String, question: String, context: Int, answers: [Answer], isImpossible: Bool
+      id: String, question: String, context: Int, answers: [Answer], texts: [String],
+      isImpossible: Bool
     ) {
       self.id = id
       self.question = question
       self.context = context
       self.answers = answers
+      self.texts = texts
       self.isImpossible = isImpossible
     }
   }
@@ -88,7 +92,7 @@ package struct ReadingFile: Sendable {
   /// Reads the file at `url`; without `withAnswers` answers are passed over.
   ///
   /// Throws where the file is not of that form, an id occurs twice, or a question is empty. Misplaced answers are collected in
-  /// `misplaced` and left out.
+  /// `misplaced` and are in no question's `answers`.
   package static func read(_ url: URL, withAnswers: Bool) throws(DataErrors) -> ReadingFile {
     let (data, start, source) = try RowFile.contents(of: url, rowLimit: .max)
     let document: Document
@@ -157,9 +161,10 @@ package struct ReadingFile: Sendable {
             file: file, column: "question", rule: "the question \(id) is empty",
             remedy: "write it, or remove the entry"))
       }
-      var placed: [Answer] = []
+      var placed: [Answer] = [], texts: [String] = []
       if withAnswers, !isImpossible {
         for answer in answers where !answer.text.isEmpty {
+          texts.append(answer.text)
           let text = Array(answer.text.unicodeScalars)
           let end = answer.start.addingReportingOverflow(text.count)
           if answer.start >= 0, !end.overflow, end.partialValue <= scalars.count,
@@ -175,7 +180,7 @@ package struct ReadingFile: Sendable {
       }
       questions.append(
         Question(
-          id: id, question: question, context: context, answers: placed,
+          id: id, question: question, context: context, answers: placed, texts: texts,
           isImpossible: isImpossible || answers.allSatisfy { $0.text.isEmpty }))
     }
   }

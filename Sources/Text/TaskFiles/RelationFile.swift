@@ -52,10 +52,13 @@ package struct RelationFile: Sendable {
   }
 
   package let file: String
+  /// What the numbers of the rows count.
+  package let unit: RowUnit
   package let rows: [Row]
 
-  package init(file: String, rows: [Row]) {
+  package init(file: String, unit: RowUnit = .line, rows: [Row]) {
     self.file = file
+    self.unit = unit
     self.rows = rows
   }
 
@@ -70,13 +73,16 @@ package struct RelationFile: Sendable {
   /// Throws all its problems together.
   package static func read(_ url: URL, withTriples: Bool) throws(DataErrors) -> RelationFile {
     guard withTriples else {
-      let (file, items) = try JSONObjects.read(url, as: Bare.self, expected: expected)
+      let found = try JSONObjects.read(url, as: Bare.self, expected: expected)
       return RelationFile(
-        file: file, rows: items.map { Row(line: $0.line, text: $0.value.text, triples: []) })
+        file: found.file, unit: found.unit,
+        rows: found.items.map { Row(line: $0.line, text: $0.value.text, triples: []) })
     }
-    let (file, items) = try JSONObjects.read(url, as: Labelled.self, expected: expected)
+    let found = try JSONObjects.read(url, as: Labelled.self, expected: expected)
     return RelationFile(
-      file: file,
-      rows: items.map { Row(line: $0.line, text: $0.value.text, triples: $0.value.spo_list) })
+      file: found.file, unit: found.unit,
+      rows: found.items.map {
+        Row(line: $0.line, text: $0.value.text, triples: $0.value.spo_list)
+      })
   }
 }

@@ -3,7 +3,7 @@ import Model
 import Text
 
 /// The rows of a run, split and filtered as its recipe says: a function of the files and the recipe, the same on every rank.
-struct DataFiles {
+package struct DataFiles {
   private(set) var train: any TaskRows
   private(set) var dev: (any TaskRows)?
   private(set) var test: (any TaskRows)?
@@ -22,19 +22,19 @@ struct DataFiles {
     drop(recipe)
   }
 
-  /// Puts groups of equal text by a draw of the seed into train, dev or test.
+  /// Puts groups of rows that belong together, such as those of equal text, by a draw of the seed into train, dev or test.
   private mutating func split(_ recipe: Recipe) {
     let (devShare, testShare) = (recipe.data.splitDev ?? 0, recipe.data.splitTest ?? 0)
     guard devShare + testShare > 0 else { return }
     let philox = Philox(seed: recipe.seed)
     var parts: [String: Int] = [:]
     let places = train.reported.map { row -> Int in
-      if let part = parts[row.text] { return part }
+      if let part = parts[row.group] { return part }
       let words = philox.block(
         SIMD4(UInt32(parts.count), 0, 0, RandomPurpose.dataSplit.word()))
       let draw = Double(UInt64(words[0]) << 32 | UInt64(words[1])) * 0x1p-64
       let part = draw < devShare ? 1 : draw < devShare + testShare ? 2 : 0
-      parts[row.text] = part
+      parts[row.group] = part
       return part
     }
     let whole = train
@@ -44,7 +44,7 @@ struct DataFiles {
     if testShare > 0 { test = take(2) }
     let counts = (0..<3).map { part in places.count { $0 == part } }
     notes.append(
-      "\(whole.file): split by seed \(recipe.seed) into \(counts[0]) training, \(counts[1]) dev and \(counts[2]) test rows; equal texts stay together"
+      "\(whole.file): split by seed \(recipe.seed) into \(counts[0]) training, \(counts[1]) dev and \(counts[2]) test rows; \(whole.unit == .question ? "questions on one text" : "equal texts") stay together"
     )
   }
 
@@ -81,43 +81,52 @@ struct DataFiles {
   }
 
   /// The report on all rows.
-  func report(_ context: TaskContext, room: Int) throws -> DataReport {
+  func report(_ context: TaskContext) throws -> DataReport {
     let splits = [("train", train), ("dev", dev), ("test", test)].compactMap { name, rows in
-      rows.map { DataReport.Split(name: name, file: $0.file, rows: $0.reported) }
+      rows.map { DataReport.Split(name: name, file: $0.file, unit: $0.unit, rows: $0.reported) }
     }
     return try DataReport(
-      splits: splits, vocabulary: context.tokenizer.vocabulary, room: room,
-      tokenize: context.tokenize)
+      splits: splits, vocabulary: context.tokenizer.vocabulary, tokenize: context.tokenize)
   }
 
-  /// The examples of `rows`; up to `limit` rows that are wrong are left out, and said.
+  /// Keeps the rows that examples were made of.
+  mutating func keep(train: any TaskRows, dev: (any TaskRows)?, test: (any TaskRows)?) {
+    (self.train, self.dev, self.test) = (train, dev, test)
+  }
+
+  /// The examples of `rows`, and the rows that they are of; up to `limit` rows that are wrong are left out, and said.
   ///
   /// - Throws: `DataErrors` with all problems where more rows are wrong, or a problem is not of a row.
-  static func examples(
+  package static func examples(
     _ rows: any TaskRows, _ context: TaskContext, skippingUpTo limit: Int
-  ) throws -> ExampleSet {
+  ) throws -> (rows: any TaskRows, set: ExampleSet) {
     var rows = rows
     var skipped: Set<Int> = [], said: [String] = []
     var first: DataErrors?
     while true {
       do {
         let set = try rows.examples(context, withLabel: true)
-        guard !skipped.isEmpty else { return set }
-        return set.noting(
-          "\(set.file): \(skipped.count) rows are left out (data.skipBad):\n  "
-            + said.joined(separator: "\n  "))
+        guard !skipped.isEmpty else { return (rows, set) }
+        let note = "\(set.file): \(skipped.count) rows are left out (data.skipBad):"
+        return (rows, set.noting(([note] + said).joined(separator: "\n  ")))
       } catch let error as DataErrors {
         // An error shows its first problems only, so a file with many is read several times.
         let whole = first ?? error
         first = whole
-        let lines = error.problems.compactMap(\.line)
-        guard lines.count == error.problems.count, !lines.isEmpty,
-          skipped.union(lines).count <= limit
-        else { throw whole }
-        skipped.formUnion(lines)
+        let wrong = error.problems.compactMap(\.row)
+        guard wrong.count == error.problems.count, !wrong.isEmpty else { throw whole }
+        skipped.formUnion(wrong)
         said += error.problems.map(\.description)
-        let reported = rows.reported.map(\.line)
-        rows = rows.filtered { !skipped.contains(reported[$0]) }
+        guard skipped.count <= limit else {
+          throw whole.advising(
+            "Correct these rows, or leave wrong ones out with --skip-bad N (data.skipBad), at most N of each file."
+          )
+        }
+        let numbers = rows.reported.map(\.line)
+        let left = rows.filtered { !skipped.contains(numbers[$0]) }
+        // Every time round has fewer rows, so this ends; and a file of wrong rows alone is no file of rows.
+        guard left.count > 0, left.count < rows.count else { throw whole }
+        rows = left
       }
     }
   }
@@ -129,5 +138,27 @@ extension ExampleSet {
     ExampleSet(
       file: file, sequences: sequences, rows: rows, truncation: truncation,
       fingerprint: fingerprint, notes: notes + [note], findings: findings, decoder: decoder)
+  }
+}
+
+extension ExampleSet {
+  /// What was cut off when these examples were made: of a reading task questions only, of masked words nothing, since they have windows.
+  func truncationFindings(_ definition: TaskDefinition, _ unit: RowUnit) -> [DataReport.Finding] {
+    guard truncation.cutRows > 0 else { return [] }
+    let (cut, rows) = (truncation.cutRows, truncation.rows)
+    let isReading = definition.task == .reading
+    return [
+      DataReport.Finding(
+        kind: "truncation", file: file, unit: unit, rows: truncation.firstCut, count: cut,
+        total: rows,
+        sentence: isReading
+          ? "\(cut) of \(rows) questions are longer than reading.maxQuestion; \(truncation.cutTokens) of their tokens are not read"
+          : "\(cut) of \(rows) rows are longer than data.maxLength \(definition.maxLength) allows; \(truncation.cutTokens) tokens are not read",
+        remedy: isReading
+          ? "raise reading.maxQuestion"
+          : definition.task == .tagging
+            ? "raise data.maxLength, or split the sentences"
+            : "raise data.maxLength, or keep both ends with data.truncation: head+tail(n)")
+    ]
   }
 }

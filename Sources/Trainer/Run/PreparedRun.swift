@@ -34,11 +34,11 @@ package struct PreparedRun: Sendable {
   package init(_ recipe: Recipe, threads: Int, group: RankGroup? = nil) throws {
     var findings = Findings()
     let opened = findings.attempt { try OpenedModel(recipe) }
-    let files = DataFiles(recipe, &findings)
-    let labels = files.flatMap { files in
+    let read = DataFiles(recipe, &findings)
+    let labels = read.flatMap { files in
       findings.attempt { try recipe.data.labels ?? files.train.labels(recipe) }
     }
-    guard let opened, let files, let labels else { throw PreparationErrors(findings.errors) }
+    guard let opened, var files = read, let labels else { throw PreparationErrors(findings.errors) }
     let sharing = try group.flatMap {
       try Self.sharing($0, recipe, vocabularyURL: opened.vocabularyURL, files)
     }
@@ -52,6 +52,7 @@ package struct PreparedRun: Sendable {
     var definition = TaskDefinition(
       recipe, labels: labels, lowercase: opened.tokenizer.lowercase, configuration: configuration)
     definition.entityCharacters = (files.train as? EventSubjectRows)?.entityCharacters
+    definition.hasUnanswerable = (files.train as? ReadingRows)?.hasUnanswerable
     let table = ParameterTable(configuration, head: definition.head)
     self.table = table
     let trainable = findings.attempt {
@@ -61,11 +62,12 @@ package struct PreparedRun: Sendable {
     let context = TaskContext(
       definition, tokenizer: opened.tokenizer, threads: threads, sharing: sharing)
     let skips = recipe.data.skipsBad
-    func examples(_ rows: any TaskRows) throws -> ExampleSet {
+    func examples(_ rows: any TaskRows) throws -> (rows: any TaskRows, set: ExampleSet) {
       try DataFiles.examples(rows, context, skippingUpTo: skips)
     }
     let train = findings.attempt {
-      try examples(files.train).learnable(limit: recipe.data.limit)
+      let (rows, set) = try examples(files.train)
+      return (rows: rows, set: try set.learnable(limit: recipe.data.limit))
     }
     let dev = findings.attempt { try files.dev.map(examples) }
     let test = findings.attempt { try files.test.map(examples) }
@@ -73,21 +75,26 @@ package struct PreparedRun: Sendable {
     guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
       throw PreparationErrors(findings.errors)
     }
-    (self.trainable, self.train, self.dev, self.test) = (trainable, train, dev, test)
+    files.keep(train: train.rows, dev: dev?.rows, test: test?.rows)
+    let parts = [train, dev, test].compactMap { $0 }
+    (self.trainable, self.train, self.dev, self.test) = (trainable, train.set, dev?.set, test?.set)
     definition.head.regularization.classWeights = try Self.classWeights(
-      recipe.training.classWeights, labels: labels, examples: train)
+      recipe.training.classWeights, labels: labels, examples: train.set)
     self.definition = definition
     batches = BatchPlan(
-      count: train.sequences.count, batchSize: recipe.batch.size, dropsLast: recipe.batch.dropsLast,
+      count: train.set.sequences.count, batchSize: recipe.batch.size,
+      dropsLast: recipe.batch.dropsLast,
       seed: recipe.seed)
-    totalSteps = try Self.totalSteps(recipe, batches: batches, file: train.file)
+    totalSteps = try Self.totalSteps(recipe, batches: batches, file: train.set.file)
     schedule = Schedule(
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
-    var report = try files.report(context, room: definition.maxLength - 2)
-    for set in [train, dev, test].compactMap({ $0 }) { report.add(set.findings) }
+    var report = try files.report(context)
+    for part in parts {
+      report.add(part.set.truncationFindings(definition, part.rows.unit) + part.set.findings)
+    }
     self.report = report
-    notes = opened.notes + files.notes + Self.notes(of: [train, dev, test].compactMap { $0 })
+    notes = opened.notes + files.notes + Self.notes(of: parts.map(\.set))
   }
 
   /// Makes sure that all ranks read the same; nil where there is nobody to share with.

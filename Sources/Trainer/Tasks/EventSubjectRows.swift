@@ -10,6 +10,7 @@ package struct EventSubjectRows: TaskRows {
 
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
+  package var unit: RowUnit { rows.unit }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
     let columns = layout.columns
@@ -32,8 +33,8 @@ package struct EventSubjectRows: TaskRows {
   package var reported: [DataReport.Row] {
     rows.rows.map {
       DataReport.Row(
-        line: $0.line, text: "\($0.values[1] ?? "")\u{1F}\($0.values[0] ?? "")",
-        label: hasEntity ? entity($0) : nil)
+        line: $0.number, text: "\($0.values[1] ?? "")\u{1F}\($0.values[0] ?? "")",
+        label: hasEntity ? entity($0) : nil, classes: [])
     }
   }
 
@@ -70,11 +71,11 @@ package struct EventSubjectRows: TaskRows {
     var lost: [Int] = []
     for (number, row) in kept.enumerated() {
       row.values.forEach { fingerprint.add($0) }
-      if (row.values[0] ?? "").isEmpty {
+      if (row.values[0] ?? "").isBlank {
         problems.add(
-          DataProblem(
-            file: file, line: row.line, column: definition.columns.text, rule: "the text is empty",
-            remedy: "write it, or remove the row"))
+          .empty(
+            file, line: row.line, row: row.number, unit: rows.unit,
+            column: definition.columns.text))
       }
       let input: AssembledInput
       do {
@@ -82,10 +83,12 @@ package struct EventSubjectRows: TaskRows {
           tokenized[number], nil, limit: definition.maxLength, truncation: context.truncation)
       } catch let error as TruncationError {
         problems.add(
-          DataProblem(error, file: file, line: row.line, column: definition.columns.text))
+          DataProblem(
+            error, file: file, line: row.line, row: row.number, unit: rows.unit,
+            column: definition.columns.text))
         continue
       }
-      report.add(input)
+      report.add(input, row: row.number)
       let prefix = prefixes[number].unicodeScalars.count
       let source = EventSubjectDecoder.Source(
         id: hasID ? row.values[2] : nil, text: texts[number], prefix: prefix, spans: input.spans,
@@ -95,7 +98,7 @@ package struct EventSubjectRows: TaskRows {
         if let place = place(row, source, input, section.matching, context) {
           target = [Float(place.first), Float(place.last)]
         } else {
-          lost.append(row.line)
+          lost.append(row.number)
         }
       }
       sources.append(source)
@@ -112,7 +115,7 @@ package struct EventSubjectRows: TaskRows {
       )
     }
     let finding = DataReport.Finding(
-      kind: "entities", file: file, rows: lost, total: kept.count,
+      kind: "entities", file: file, unit: rows.unit, rows: lost, total: kept.count,
       sentence:
         "the entity of \(lost.count) rows does not occur in what is read of their text; they are not learnt from",
       remedy: "raise data.maxLength or data.maxCharacters, or correct these rows")

@@ -82,6 +82,8 @@ extension ExampleDecoder {
 package protocol TaskRows: Sendable {
   var file: String { get }
   var count: Int { get }
+  /// What the numbers of the rows count.
+  var unit: RowUnit { get }
 
   /// The rows as the data report reads them, one for each in order.
   var reported: [DataReport.Row] { get }
@@ -98,6 +100,26 @@ package protocol TaskRows: Sendable {
   ///
   /// - Throws: `DataErrors` with all that is wrong with the rows.
   func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet
+}
+
+extension TaskRows {
+  package var unit: RowUnit { .line }
+}
+
+extension DataProblem {
+  /// A row that has no text, or lacks one of its texts.
+  static func empty(
+    _ file: String, line: Int? = nil, row: Int? = nil, unit: RowUnit = .line, column: String?
+  ) -> DataProblem {
+    DataProblem(
+      file: file, line: line, row: row, unit: unit, column: column, rule: "the text is empty",
+      remedy: "write it, or remove the row")
+  }
+}
+
+extension StringProtocol {
+  /// Whether there is nothing but white space.
+  var isBlank: Bool { allSatisfy(\.isWhitespace) }
 }
 
 /// What turns rows into examples.

@@ -10,6 +10,7 @@ package struct LabelledRows: TaskRows {
 
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
+  package var unit: RowUnit { rows.unit }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
     self.layout = layout
@@ -36,11 +37,19 @@ package struct LabelledRows: TaskRows {
   package var reported: [DataReport.Row] {
     let texts = layout.columns.text2 == nil ? 1 : 2
     return rows.rows.map { row in
-      DataReport.Row(
-        line: row.line,
+      let label = row.values.count > texts ? row.values.last ?? nil : nil
+      return DataReport.Row(
+        line: row.number,
         text: row.values.prefix(texts).map { $0 ?? "" }.joined(separator: "\u{1F}"),
-        label: row.values.count > texts ? row.values.last ?? nil : nil)
+        label: label, classes: classes(label))
     }
+  }
+
+  /// What the balance counts where that is not the label: each of several labels, no numbers.
+  private func classes(_ label: String?) -> [String]? {
+    if layout.task == .regression { return [] }
+    guard layout.classification.kind == .multiLabel else { return nil }
+    return LabelVocabulary.split(label ?? "", separator: layout.classification.separator)
   }
 
   package func filtered(_ isKept: (Int) -> Bool) -> LabelledRows {
@@ -85,24 +94,28 @@ package struct LabelledRows: TaskRows {
       try context.tokenize(rows.rows.map { context.cut($0.values[column]) })
     }
     let first = try tokens(0), second = definition.columns.text2 == nil ? [] : try tokens(1)
-    let targets = TargetReader(definition, file: rows.file)
+    let targets = TargetReader(definition, file: rows.file, unit: rows.unit)
     var problems = DataProblemCollector()
     var report = TruncationReport()
     var sequences: [SequenceInput] = []
     sequences.reserveCapacity(rows.rows.count)
+    let columns = [definition.columns.text] + (definition.columns.text2.map { [$0] } ?? [])
     for (index, row) in rows.rows.enumerated() {
       let target =
-        withLabel ? targets.target((row.values.last ?? nil) ?? "", row.line, &problems) : []
+        withLabel ? targets.target((row.values.last ?? nil) ?? "", row, &problems) : []
+      for (column, value) in zip(columns, row.values) where withLabel && (value ?? "").isBlank {
+        problems.add(
+          .empty(file, line: row.line, row: row.number, unit: rows.unit, column: column))
+      }
       do {
         func input(_ first: TokenizedText, _ second: TokenizedText?) throws -> AssembledInput {
-          let input = try tokenizer.assemble(
+          try tokenizer.assemble(
             first, second, limit: definition.maxLength, truncation: context.truncation)
-          report.add(input)
-          return input
         }
         let isSiamese = definition.pair?.mode == .siamese
         let main = try input(first[index], isSiamese || second.isEmpty ? nil : second[index])
         let other = try isSiamese ? input(second[index], nil) : nil
+        report.add(main, other, row: row.number)
         sequences.append(
           SequenceInput(
             ids: main.ids, segments: main.segments,
@@ -110,7 +123,9 @@ package struct LabelledRows: TaskRows {
             exampleID: UInt64(index), target: target))
       } catch let error as TruncationError {
         problems.add(
-          DataProblem(error, file: rows.file, line: row.line, column: definition.columns.text))
+          DataProblem(
+            error, file: file, line: row.line, row: row.number, unit: rows.unit,
+            column: definition.columns.text))
       }
     }
     try problems.check()
@@ -124,10 +139,12 @@ package struct LabelledRows: TaskRows {
 
 extension DataProblem {
   /// A row that does not fit.
-  init(_ error: TruncationError, file: String, line: Int, column: String) {
+  init(
+    _ error: TruncationError, file: String, line: Int?, row: Int, unit: RowUnit, column: String
+  ) {
     let parts = error.description.components(separatedBy: ": ")
     self.init(
-      file: file, line: line, column: column, rule: parts[0],
+      file: file, line: line, row: row, unit: unit, column: column, rule: parts[0],
       remedy: parts.dropFirst().joined(separator: ": "))
   }
 }
@@ -137,20 +154,22 @@ struct TargetReader {
   private let definition: TaskDefinition
   private let labels: LabelVocabulary
   private let file: String
+  private let unit: RowUnit
 
-  init(_ definition: TaskDefinition, file: String) {
+  init(_ definition: TaskDefinition, file: String, unit: RowUnit) {
+    self.unit = unit
     self.definition = definition
     labels = LabelVocabulary(definition.labels)
     self.file = file
   }
 
-  /// The target of `cell`, which stands in line `line`; empty where it is none (noted).
-  func target(_ cell: String, _ line: Int, _ problems: inout DataProblemCollector) -> [Float] {
+  /// The target of `cell`, which stands in `row`; empty where it is none (noted).
+  func target(_ cell: String, _ row: Row, _ problems: inout DataProblemCollector) -> [Float] {
     func note(_ value: String, _ rule: String, _ remedy: String) {
       problems.add(
         DataProblem(
-          file: file, line: line, column: definition.columns.label, value: value, rule: rule,
-          remedy: remedy))
+          file: file, line: row.line, row: row.number, unit: unit,
+          column: definition.columns.label, value: value, rule: rule, remedy: remedy))
     }
     if definition.task == .regression {
       guard let number = Float(cell), number.isFinite else {

@@ -24,14 +24,18 @@ struct ReadingDecoder: ExampleDecoder {
   }
 
   private let section: Recipe.Reading
+  /// Whether a prediction may be "no answer".
+  private let mayBeNone: Bool
   private let reading: ReadingFile
   private let rows: [Range<Int>]
   private let windows: [Window]
 
   init(
-    _ section: Recipe.Reading, _ reading: ReadingFile, rows: [Range<Int>], windows: [Window]
+    _ section: Recipe.Reading, mayBeNone: Bool, _ reading: ReadingFile, rows: [Range<Int>],
+    windows: [Window]
   ) {
     self.section = section
+    self.mayBeNone = mayBeNone
     self.reading = reading
     self.rows = rows
     self.windows = windows
@@ -81,25 +85,22 @@ struct ReadingDecoder: ExampleDecoder {
     return (answers, null)
   }
 
-  /// Whether any question of the file may have no answer: only then is "none" given as one.
-  private var mayBeImpossible: Bool { reading.questions.contains(where: \.isImpossible) }
-
-  private func answer(_ row: Int, _ outputs: ArraySlice<HeadOutput>, mayBeNone: Bool) -> String {
-    let (best, null) = candidates(row, outputs)
-    guard let first = best.first else { return "" }
-    return mayBeNone && null - first.score > section.nullThreshold ? "" : first.text
+  /// The best candidate; nil where there is none, or "no answer" may be given and leads by more than the threshold.
+  private func answer(_ best: [Answer], null: Double, mayBeNone: Bool) -> Answer? {
+    guard let first = best.first else { return nil }
+    return mayBeNone && null - first.score > section.nullThreshold ? nil : first
   }
 
+  /// "No answer" is given only where a question of the file has none; all answer texts count, wherever they say that they stand.
   func metrics(_ outputs: [HeadOutput]) -> [String: Double] {
     var exact = 0.0, f1 = 0.0, count = 0
-    let mayBeNone = mayBeImpossible
+    let mayBeNone = reading.questions.contains(where: \.isImpossible)
     for (row, question) in reading.questions.enumerated()
-    where question.isImpossible || !question.answers.isEmpty {
+    where question.isImpossible || !question.texts.isEmpty {
       let range = rows[row]
-      let found = answer(
-        row, outputs[range.lowerBound..<range.upperBound], mayBeNone: mayBeNone)
-      let score = AnswerMetrics.score(
-        found, answers: question.answers.map(\.text), section.metric)
+      let (best, null) = candidates(row, outputs[range.lowerBound..<range.upperBound])
+      let found = answer(best, null: null, mayBeNone: mayBeNone)
+      let score = AnswerMetrics.score(found?.text ?? "", answers: question.texts, section.metric)
       exact += score.exact
       f1 += score.f1
       count += 1
@@ -112,8 +113,8 @@ struct ReadingDecoder: ExampleDecoder {
     let list = best.map {
       "{\"text\":\(JSONText.quoted($0.text)),\"start\":\($0.range.lowerBound),\"end\":\($0.range.upperBound),\"score\":\($0.score),\"probability\":\($0.probability)}"
     }
-    let isNone = (best.first.map { null - $0.score > section.nullThreshold }) ?? true
+    let found = answer(best, null: null, mayBeNone: mayBeNone)
     return
-      "{\"id\":\(JSONText.quoted(reading.questions[row].id)),\"answer\":\(JSONText.quoted(best.first?.text ?? "")),\"noAnswer\":\(isNone),\"nullScore\":\(null),\"best\":[\(list.joined(separator: ","))]}"
+      "{\"id\":\(JSONText.quoted(reading.questions[row].id)),\"answer\":\(JSONText.quoted(found?.text ?? "")),\"noAnswer\":\(found == nil),\"nullScore\":\(null),\"best\":[\(list.joined(separator: ","))]}"
   }
 }

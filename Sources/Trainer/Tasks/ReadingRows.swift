@@ -5,29 +5,44 @@ import Text
 /// Questions on texts.
 package struct ReadingRows: TaskRows {
   private let reading: ReadingFile
+  /// Of each question its number in the file, from 1.
+  private let numbers: [Int]
 
   package var file: String { reading.file }
   package var count: Int { reading.questions.count }
+  /// Files are often a single line.
+  package var unit: RowUnit { .question }
 
-  package init(_ reading: ReadingFile) { self.reading = reading }
+  /// Whether some question has no answer in its text.
+  var hasUnanswerable: Bool { reading.questions.contains(where: \.isImpossible) }
+
+  package init(_ reading: ReadingFile) {
+    self.init(reading, numbers: reading.questions.indices.map { $0 + 1 })
+  }
+
+  private init(_ reading: ReadingFile, numbers: [Int]) {
+    self.reading = reading
+    self.numbers = numbers
+  }
 
   package func labels(_ recipe: Recipe) throws -> [String] { [] }
 
-  /// A row is a question; its line is its number, from 1.
+  /// A row is a question by its number, from 1; those on one text belong together.
   package var reported: [DataReport.Row] {
-    reading.questions.enumerated().map { number, question in
+    zip(numbers, reading.questions).map { number, question in
       DataReport.Row(
-        line: number + 1, text: "\(question.question)\u{1F}\(reading.contexts[question.context])",
-        label: question.isImpossible ? "" : question.answers.first?.text)
+        line: number, text: "\(question.question)\u{1F}\(reading.contexts[question.context])",
+        label: question.isImpossible ? "" : question.texts.first,
+        classes: [], group: reading.contexts[question.context])
     }
   }
 
   package func filtered(_ isKept: (Int) -> Bool) -> ReadingRows {
-    ReadingRows(
+    let kept = reading.questions.indices.filter(isKept)
+    return ReadingRows(
       ReadingFile(
-        file: file, contexts: reading.contexts,
-        questions: reading.questions.enumerated().filter { isKept($0.offset) }.map(\.element),
-        misplaced: reading.misplaced))
+        file: file, contexts: reading.contexts, questions: kept.map { reading.questions[$0] },
+        misplaced: reading.misplaced), numbers: kept.map { numbers[$0] })
   }
 
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
@@ -42,7 +57,11 @@ package struct ReadingRows: TaskRows {
     var fingerprint = RowFingerprint()
     var sequences: [SequenceInput] = [], rows: [Range<Int>] = []
     var windows: [ReadingDecoder.Window] = []
-    for (question, tokens) in zip(reading.questions, questions) {
+    for (place, (question, tokens)) in zip(reading.questions, questions).enumerated() {
+      let number = numbers[place]
+      if withLabel, reading.contexts[question.context].isBlank {
+        problems.add(.empty(file, row: number, unit: .question, column: "context"))
+      }
       let text = contexts[question.context]
       let first = sequences.count
       do {
@@ -54,14 +73,15 @@ package struct ReadingRows: TaskRows {
           : try tokenizer.windows(
             asked, text, limit: definition.maxLength, overlap: section.stride)
         report.add(
-          tokens: tokens.count + text.count, cut: max(0, tokens.count - section.maxQuestion))
+          tokens: tokens.count + text.count, cut: max(0, tokens.count - section.maxQuestion),
+          row: number)
         let ranges = inputs.map { $0.windowStart..<$0.windowStart + $0.second.count }
         let best = Tokenizer.bestWindows(of: text.count, in: ranges)
-        for (number, input) in inputs.enumerated() {
+        for (part, input) in inputs.enumerated() {
           windows.append(
             ReadingDecoder.Window(
               tokens: input.second, start: input.windowStart, spans: text.spans,
-              isBest: ranges[number].map { best[$0] == number }))
+              isBest: ranges[part].map { best[$0] == part }))
           sequences.append(
             SequenceInput(
               ids: input.ids, segments: input.segments, exampleID: UInt64(sequences.count),
@@ -70,13 +90,17 @@ package struct ReadingRows: TaskRows {
       } catch let error as TruncationError {
         problems.add(
           DataProblem(
-            file: file, column: "question", value: question.id, rule: error.description,
+            file: file, row: number, unit: .question, column: "question", value: question.id,
+            rule: error.description,
             remedy: "raise data.maxLength, or lower reading.maxQuestion or reading.stride"))
       }
       rows.append(first..<sequences.count)
       fingerprint.add(question.question)
       fingerprint.add(reading.contexts[question.context])
       question.answers.forEach { fingerprint.add("\($0.start) \($0.text)") }
+      if question.texts.count > question.answers.count {
+        question.texts.forEach { fingerprint.add($0) }
+      }
     }
     try problems.check()
     let lost = reading.questions.indices.filter {
@@ -85,18 +109,21 @@ package struct ReadingRows: TaskRows {
     let notes =
       lost.isEmpty && !reading.misplaced.isEmpty
       ? [
-        "\(file): \(reading.misplaced.count) answers do not stand where they say and are left out, and others of their questions do; the first: \(reading.misplaced[0])"
+        "\(file): \(reading.misplaced.count) answers do not stand where they say and are not learnt from, and others of their questions do; the first: \(reading.misplaced[0])"
       ] : []
     let finding = DataReport.Finding(
-      kind: "entities", file: file, rows: lost.map { $0 + 1 }, total: reading.questions.count,
+      kind: "entities", file: file, unit: .question, rows: lost.map { numbers[$0] },
+      total: reading.questions.count,
       sentence:
-        "\(reading.misplaced.count) answers do not stand where they say and are left out, and \(lost.count) questions have no other and are not learnt from; the first: \(reading.misplaced.first ?? "a question without an answer")",
+        "\(reading.misplaced.count) answers do not stand where they say and are not learnt from, and \(lost.count) questions have no other and are not learnt from; the first: \(reading.misplaced.first ?? "a question without an answer")",
       remedy: "correct answer_start (Unicode scalars of the context, from 0), or the text")
     return ExampleSet(
       file: file, sequences: sequences, rows: rows, truncation: report,
       fingerprint: fingerprint.text, notes: notes,
       findings: lost.isEmpty ? [] : [finding],
-      decoder: ReadingDecoder(section, reading, rows: rows, windows: windows))
+      decoder: ReadingDecoder(
+        section, mayBeNone: definition.hasUnanswerable ?? true, reading, rows: rows,
+        windows: windows))
   }
 
   /// Start and end of the first answer; [CLS], which says "none", where the window does not hold it; empty where there should be

@@ -8,6 +8,7 @@ package struct RelationRows: TaskRows {
 
   package var file: String { relations.file }
   package var count: Int { relations.rows.count }
+  package var unit: RowUnit { relations.unit }
 
   package init(_ relations: RelationFile) { self.relations = relations }
 
@@ -28,14 +29,16 @@ package struct RelationRows: TaskRows {
     relations.rows.map { row in
       let triples = row.triples.map { "\($0.subject)|\($0.predicate)|\($0.object)" }.sorted()
       return DataReport.Row(
-        line: row.line, text: row.text, label: triples.joined(separator: "; "))
+        line: row.line, text: row.text, label: triples.joined(separator: "; "),
+        classes: row.triples.map(\.predicate))
     }
   }
 
   package func filtered(_ isKept: (Int) -> Bool) -> RelationRows {
     RelationRows(
       RelationFile(
-        file: file, rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element)))
+        file: file, unit: unit,
+        rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element)))
   }
 
   /// The predicates, in order.
@@ -63,15 +66,22 @@ package struct RelationRows: TaskRows {
     var sequences: [SequenceInput] = [], golds: [RelationDecoder.Gold] = []
     var lost = 0, empty = 0, lines: [Int] = []
     for (number, row) in rows.enumerated() {
+      // The elements of an array have numbers, but no lines.
+      let line = unit == .line ? row.line : nil
+      if withLabel, row.text.isBlank {
+        problems.add(.empty(file, line: line, row: row.line, unit: unit, column: "text"))
+      }
       let input: AssembledInput
       do {
         input = try context.tokenizer.assemble(
           tokenized[number], nil, limit: definition.maxLength, truncation: context.truncation)
       } catch let error as TruncationError {
-        problems.add(DataProblem(error, file: file, line: row.line, column: "text"))
+        problems.add(
+          DataProblem(
+            error, file: file, line: line, row: row.line, unit: unit, column: "text"))
         continue
       }
-      report.add(input)
+      report.add(input, row: row.line)
       let finder = SpanFinder(
         text: texts[number], spans: input.spans, ids: input.ids, lowercase: definition.lowercase)
       func place(_ part: String) -> (first: Int, last: Int)? {
@@ -89,9 +99,9 @@ package struct RelationRows: TaskRows {
         guard let predicate = labels.number(of: triple.predicate) else {
           problems.add(
             DataProblem(
-              file: file, line: row.line, column: "predicate", value: triple.predicate,
-              rule: "is not a predicate of this model", remedy: labels.remedy(for: triple.predicate)
-            ))
+              file: file, line: line, row: row.line, unit: unit, column: "predicate",
+              value: triple.predicate, rule: "is not a predicate of this model",
+              remedy: labels.remedy(for: triple.predicate)))
           continue
         }
         if let subject = place(triple.subject), let object = place(triple.object) {
@@ -112,7 +122,7 @@ package struct RelationRows: TaskRows {
     }
     try problems.check()
     let finding = DataReport.Finding(
-      kind: "entities", file: file, rows: lines, total: rows.count,
+      kind: "entities", file: file, unit: unit, rows: lines, total: rows.count,
       sentence:
         "\(lost) triples have a subject or object that is not found in what is read of their text; \(empty) rows have none that is and are not learnt from",
       remedy: "raise data.maxLength or data.maxCharacters, or correct these rows")

@@ -63,7 +63,8 @@ package struct TaggedRows: TaskRows {
     bio.sentences.map { sentence in
       DataReport.Row(
         line: sentence.line, text: TagDecoder.text(of: sentence.tokens, unit: tagging.unit).text,
-        label: sentence.tags.isEmpty ? nil : sentence.tags.joined(separator: " "))
+        label: sentence.tags.isEmpty ? nil : sentence.tags.joined(separator: " "),
+        classes: TaggedEntity.entities(of: sentence.tags.map(known)).map(\.type))
     }
   }
 
@@ -124,7 +125,8 @@ package struct TaggedRows: TaskRows {
         }
         next += 1
       }
-      report.add(tokens: pieces.ids.count, cut: max(0, pieces.ids.count - room))
+      report.add(
+        tokens: pieces.ids.count, cut: max(0, pieces.ids.count - room), row: sentence.line)
       let kept = min(pieces.ids.count, room)
       let vocabulary = context.tokenizer.vocabulary
       let ids =
@@ -178,10 +180,13 @@ package struct TaggedRows: TaskRows {
 
   private func check(_ numbers: [String: Int], _ problems: inout DataProblemCollector) {
     for sentence in bio.sentences {
+      if sentence.tokens.allSatisfy(\.isBlank) {
+        problems.add(.empty(file, line: sentence.line, column: nil))
+      }
       for (offset, tag) in sentence.tags.enumerated() where !isKnown(known(tag), numbers) {
         problems.add(
           DataProblem(
-            file: file, line: sentence.line + offset, value: tag,
+            file: file, line: sentence.line + offset, row: sentence.line, value: tag,
             rule: "is not a tag of this model",
             remedy:
               "use one of \(DataProblem.list(numbers.keys.sorted())), or leave other types out with tagging.types"

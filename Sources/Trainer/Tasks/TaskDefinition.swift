@@ -35,6 +35,8 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var masking: Recipe.Masking?
   /// Characters that an event's subject may contain beside letters, digits and ideographs: those of the training rows' entities.
   package var entityCharacters: String?
+  /// Whether the training questions include some without an answer, so that "no answer" is one; nil where that is not known.
+  package var hasUnanswerable: Bool?
 
   /// The definition that `recipe` and the labels of its rows make, for a model of `configuration`.
   package init(

@@ -8,6 +8,7 @@ package struct TextRows: TaskRows {
 
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
+  package var unit: RowUnit { rows.unit }
 
   init(_ url: URL, _ layout: RowLayout) throws {
     // A file of bare texts has one a line, here for training as well.
@@ -26,7 +27,7 @@ package struct TextRows: TaskRows {
   package func labels(_ recipe: Recipe) throws -> [String] { [] }
 
   package var reported: [DataReport.Row] {
-    rows.rows.map { DataReport.Row(line: $0.line, text: $0.values[0] ?? "", label: nil) }
+    rows.rows.map { DataReport.Row(line: $0.number, text: $0.values[0] ?? "", label: nil) }
   }
 
   package func filtered(_ isKept: (Int) -> Bool) -> TextRows { TextRows(rows.filtered(isKept)) }

@@ -122,8 +122,8 @@ import Text
     try Self.file("[{\"text\":\"a\"},{\"text\":1,\"spo_list\":[]}]", "a.json") { url in
       let said = Self.problems { _ = try RelationFile.read(url, withTriples: true) }
       #expect(
-        said.contains("a.json: element 1 of the array: the object lacks the key \"spo_list\""))
-      #expect(said.contains("a.json: element 2 of the array: text is of another type"))
+        said.contains("a.json: element 1: the object lacks the key \"spo_list\""))
+      #expect(said.contains("a.json: element 2: text is of another type"))
     }
     for (text, part) in [("[]", "there is no object in it"), ("[{", "is not JSON")] {
       try Self.file(text, "a.json") { url in
@@ -157,6 +157,7 @@ import Text
           [], [], [],
         ])
       #expect(file.questions.map(\.isImpossible) == [false, false, true, false, false])
+      #expect(file.questions.map(\.texts) == [["北京", "北京"], ["甲"], [], ["甲"], ["甲"]])
       #expect(file.misplaced.count == 3)
       #expect(
         file.misplaced[0]

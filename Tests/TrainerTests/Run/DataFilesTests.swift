@@ -54,6 +54,31 @@ import Trainer
     #expect(counts.reduce(0, +) == 201 && counts.allSatisfy { $0 > 5 } && counts[0] > 100)
   }
 
+  @Test func `a split keeps the questions on one text together`() throws {
+    let (folder, recipe) = try MadeUpFamily.named("reading").written(dropout: 0)
+    defer { withExtendedLifetime(folder) {} }
+    let paragraphs = (0..<30).map { number in
+      let questions = ["good", "bad", "very"].enumerated().map { place, word in
+        "{\"id\":\"\(number)-\(place)\",\"question\":\"\(word) ?\",\"answers\":[{\"text\":\"the\",\"answer_start\":0}]}"
+      }
+      return
+        "{\"context\":\"the hotel \(number / 10) \(number % 10)\",\"qas\":[\(questions.joined(separator: ","))]}"
+    }
+    try Data("{\"data\":[{\"paragraphs\":[\(paragraphs.joined(separator: ","))]}]}".utf8).write(
+      to: folder.url.appending(path: "rows.json"))
+    let run = try PreparedRun(
+      Recipe(contentsOf: recipe, overrides: ["data.dev=null", "data.split.dev=0.4"]), threads: 1)
+    let dev = try #require(run.dev)
+    // The texts stand behind the question.
+    func texts(_ set: ExampleSet) -> Set<[Int32]> {
+      Set(set.sequences.map { Array($0.ids[($0.segments.firstIndex(of: 1) ?? 0)...]) })
+    }
+    #expect(texts(run.train).isDisjoint(with: texts(dev)))
+    #expect(texts(run.train).count + texts(dev).count == 30 && !texts(dev).isEmpty)
+    #expect(dev.sequences.count == 3 * texts(dev).count)
+    #expect(run.notes.contains { $0.hasSuffix("test rows; questions on one text stay together") })
+  }
+
   @Test func `wrong rows up to a limit are left out and listed, more are an error`() throws {
     let task = try MadeUpTask()
     try task.write(

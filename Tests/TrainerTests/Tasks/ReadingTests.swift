@@ -87,7 +87,7 @@ import Trainer
     #expect(targets[3] == [[], [], []])
     #expect(
       set.findings.map { $0.description.replacing(/^.*\/dev\.json/, with: "dev.json") } == [
-        "dev.json:4: 1 answers do not stand where they say and are left out, and 1 questions have no other and are not learnt from; the first: question d: the answer \"rain\" does not stand at scalar 0 of its context (lines 4): correct answer_start (Unicode scalars of the context, from 0), or the text"
+        "dev.json: question 4: 1 answers do not stand where they say and are not learnt from, and 1 questions have no other and are not learnt from; the first: question d: the answer \"rain\" does not stand at scalar 0 of its context (questions 4): correct answer_start (Unicode scalars of the context, from 0), or the text"
       ])
   }
 
@@ -97,7 +97,7 @@ import Trainer
     }
     #expect(
       error?.description.contains(
-        "dev.json: column \"question\": \"q7\": windows with a maximum length of 11 behind a first text of 2 tokens have room for 6 tokens, and 6 of them overlap: use a larger maximum length or a smaller overlap"
+        "dev.json: question 1: column \"question\": \"q7\": windows with a maximum length of 11 behind a first text of 2 tokens have room for 6 tokens, and 6 of them overlap: use a larger maximum length or a smaller overlap"
       ) == true)
   }
 
@@ -163,12 +163,57 @@ import Trainer
       let set = try Self.examples(
         [Self.question("q", "rain", at: start), Self.question("none", impossible: true)],
         [override])
-      #expect(try Self.said(set, outputs).noAnswer == isNone)
+      let said = try Self.said(set, outputs)
+      #expect(said.noAnswer == isNone && said.answer == (isNone ? "" : "very"))
+      #expect(said.best.first?.text == "very")
       let metrics = set.decoder.metrics(outputs + outputs)
       #expect(metrics == ["exact": isNone ? 0.5 : 0, "f1": isNone ? 0.5 : 0], "\(threshold)")
       // Where every question has an answer, there is always one.
       let answered = try Self.examples([Self.question("q", "very", at: 19)], [override])
       #expect(answered.decoder.metrics(outputs)["exact"] == 1)
     }
+  }
+
+  @Test func `an answer counts for the score wherever it says that it stands`() throws {
+    // Of "a" one answer stands at its place, of "b" none.
+    let two =
+      "{\"id\":\"a\",\"question\":\"good ?\",\"answers\":[{\"text\":\"rain\",\"answer_start\":0},{\"text\":\"very\",\"answer_start\":19}]}"
+    let set = try Self.examples(
+      [two, Self.question("b", "rain", at: 1)], ["reading.metric=squad"])
+    #expect(
+      set.rows.map { $0.map { set.sequences[$0].target.isEmpty } }[0] == [false, false, false])
+    #expect(set.rows.map { $0.map { set.sequences[$0].target.isEmpty } }[1] == [true, true, true])
+    // The last window holds the words 8–13: tokens 8 and 9 are "in rain".
+    let silent = Self.output([:], [:])
+    let rain = [silent, silent, Self.output([9: 20], [9: 20])]
+    let inRain = [silent, silent, Self.output([8: 20], [9: 20])]
+    #expect(set.decoder.metrics(rain + rain) == ["exact": 1, "f1": 1])
+    // One of two words is right: 2·1/(2 + 1).
+    let scores = set.decoder.metrics(rain + inRain)
+    #expect(scores["exact"] == 0.5 && abs((scores["f1"] ?? 0) - (1 + 2.0 / 3) / 2) < 1e-12)
+  }
+
+  @Test func `a model whose training questions all had answers always gives one`() throws {
+    let family = MadeUpFamily.named("reading")
+    let (folder, recipe) = try family.written(dropout: 0)
+    defer { withExtendedLifetime(folder) {} }
+    let answered = try PreparedRun(Recipe(contentsOf: recipe), threads: 1)
+    #expect(answered.definition.hasUnanswerable == false)
+    let bare = try answered.definition.examples(
+      folder.url.appending(path: family.bareFile),
+      tokenizer: Tokenizer(
+        vocabulary: try Vocabulary(contentsOf: Fixtures.url("tiny_hf/vocab.txt")),
+        kind: answered.definition.tokenizer, lowercase: true), threads: 1, withLabel: false)
+    let count = bare.sequences[0].ids.count
+    // Whatever "no answer" scores.
+    var values = [Float](repeating: 0, count: 2 * count)
+    (values[0], values[count]) = (100, 100)
+    let said = try Self.said(bare, [HeadOutput(values: values, loss: nil)])
+    #expect(!said.noAnswer && !said.answer.isEmpty && said.nullScore == 200)
+    let text = family.rows.replacing(
+      "\"answers\":[", with: "\"is_impossible\":true,\"answers\":[", maxReplacements: 1)
+    try Data(text.utf8).write(to: folder.url.appending(path: family.file))
+    #expect(
+      try PreparedRun(Recipe(contentsOf: recipe), threads: 1).definition.hasUnanswerable == true)
   }
 }
