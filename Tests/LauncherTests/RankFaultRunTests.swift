@@ -5,7 +5,7 @@ import Testing
 /// Faults of one rank of a run under `mpirun`: what is said, how the job ends, and how long that takes.
 @Suite(.serialized, .enabled(if: hasMPI, "mpirun is not installed"))
 struct RankFaultRunTests {
-  @Test func `a rank that is stopped is named as silent, and the run ends with 76`() throws {
+  @Test func `a rank that is stopped is named as silent, and the run fails`() throws {
     let task = try MadeUpTask()
     let result = try MPIRunTests.ranks(
       2,

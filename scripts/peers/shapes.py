@@ -20,9 +20,9 @@ def sequence_lengths(kind, batch, longest):
 
 
 def gigaflops(shape, lengths):
-    """Floating-point operations of one step in units of 1e9: 6 P T + 12 L H (sum of squared lengths).
+    """Floating-point operations of one step in units of 1e9: 6 W T + 12 L H (sum of squared lengths).
 
-    P counts the weights of the encoder's matrix products. Embeddings, head, norms, dropout and optimizer are left out.
+    W counts the weights of the encoder's matrix products. Embeddings, head, norms, dropout and optimizer are left out.
     """
     weights = shape.layers * (4 * shape.hidden ** 2 + 2 * shape.hidden * shape.intermediate)
     attention = 12 * shape.layers * shape.hidden * sum(n * n for n in lengths)

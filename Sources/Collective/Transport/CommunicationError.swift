@@ -96,7 +96,6 @@ package enum ExitCode {
   package static let environment: Int32 = 69
   package static let internalError: Int32 = 70
   package static let inputOutput: Int32 = 74
-  package static let runAgain: Int32 = 75
   package static let stall: Int32 = 76
   package static let disagreement: Int32 = 77
   package static let notFinite: Int32 = 78

@@ -15,7 +15,7 @@ package struct Evaluation: Sendable, Equatable {
 
   /// Whether `a` is a better value of `metric` than `b`.
   package static func isBetter(_ a: Double, than b: Double, metric: String) -> Bool {
-    metric == "loss" ? a < b : a > b
+    ["loss", "perplexity"].contains(metric) ? a < b : a > b
   }
 
   /// Scores `outputs`, one for each sequence of `examples`, which have targets.

@@ -111,7 +111,7 @@ package final class DistributedStep {
   ) throws -> Result {
     precondition(!isOver, "step \(step) after the gradient was lent")
     do {
-      group.collective.enter(phase: "computing gradients", step: step)
+      group.collective.enter(phase: "computing gradients", step: step + 1)
       let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
       if adversary != nil { try settle() }
       try adversary?.disturb(
@@ -134,7 +134,7 @@ package final class DistributedStep {
       guard loss.isFinite else {
         throw LossNotFinite(value: loss / denominator)
       }
-      group.collective.enter(phase: "updating parameters", step: step)
+      group.collective.enter(phase: "updating parameters", step: step + 1)
       let norm = try norm(headers, denominator: denominator, step: step)
       try update(norm, learningRate: learningRate, step: step)
       let wanted = requests()
@@ -176,16 +176,16 @@ package final class DistributedStep {
   private func agree(_ own: StepHeader) throws -> [StepHeader] {
     let blobs = try group.collective.allGather(own.bytes).wait()
     var rank = 0
-    let headers = try group.decode(blobs, as: "the header of step \(own.step)") { bytes in
+    let headers = try group.decode(blobs, as: "the header of step \(own.step + 1)") { bytes in
       defer { rank += 1 }
       return StepHeader(
         bytes, losses: group.ownership.subtrees(of: rank).count,
         leaves: group.ownership.subtrees(of: rank).reduce(0) { $0 + $1.leaves.count },
         squareSums: isSharded ? optimizer.sumCount(chunks: chunksByRank[rank]) : 0)
     }
-    try check(headers, "the step") { "\($0.step)" }
-    try check(headers, "the examples of step \(own.step)") { ParameterDigest.text($0.plan) }
-    try check(headers, "the parameters before step \(own.step)") {
+    try check(headers, "the step") { "\($0.step + 1)" }
+    try check(headers, "the examples of step \(own.step + 1)") { ParameterDigest.text($0.plan) }
+    try check(headers, "the parameters before step \(own.step + 1)") {
       ParameterDigest.text($0.parameters)
     }
     return headers

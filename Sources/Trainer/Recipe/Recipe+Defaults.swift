@@ -77,7 +77,6 @@ struct RecipeDefaults {
       if isSeed { setRecipeOf2019(epochs: 10) }
     case .reading:
       (maxLength, epochs) = (384, 2)
-      if dialect == .google { warmupFraction = 0.1 }
       maxCharacters = nil
     case .maskedLM:
       maxCharacters = nil

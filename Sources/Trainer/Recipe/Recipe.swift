@@ -244,8 +244,8 @@ package struct Recipe: Sendable, Equatable {
   package var seed: UInt64
   package var evaluation: Evaluation
   package var checkpoint: Checkpoints
-  /// nil: as many as the process may use.
+  /// Of a rank; nil: the CPUs that the process may use, and no more than its share of the host's.
   package var threads: Int?
-  /// Bytes that a step's activations may take; nil: what the machine has free.
+  /// Bytes that a rank may take in all; nil: what the machine has free, divided by the ranks of the host.
   package var memoryLimit: Int?
 }

@@ -39,7 +39,7 @@ package struct BenchmarkShape: Sendable {
     return (0..<batch).map { batch == 1 ? length : least + (length - least) * $0 / (batch - 1) }
   }
 
-  /// Operations of the encoder's products in a step: `6·P·T + 12·L·H·Σ S²`, `P = L (4H² + 2HF)`.
+  /// Operations of the encoder's products in a step: `6·W·T + 12·L·H·Σ S²`, `W = L (4H² + 2HF)`.
   package var operations: Double {
     let c = configuration
     let (h, f, l) = (Double(c.hiddenSize), Double(c.intermediateSize), Double(c.layerCount))

@@ -286,7 +286,7 @@ extension Schedule {
   init(_ recipe: Recipe, totalSteps: Int, stepsPerEpoch: Int) {
     let section = recipe.schedule
     let peak = recipe.optimizer.learningRate
-    // As the frameworks round: Google and Keras down, Hugging Face up.
+    // Google rounds down (`int`), Hugging Face up; a schedule of another framework rounds up as well.
     let share = (section.warmupFraction ?? 0) * Double(totalSteps)
     let rounded = section.name == .google ? share.rounded(.down) : share.rounded(.up)
     let warmup = section.warmupSteps ?? Int(rounded)

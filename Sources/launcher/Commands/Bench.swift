@@ -11,8 +11,8 @@ struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Time training steps on random weights and rows.",
     discussion: """
-      A step is forward, backward and an AdamW update. Work counts as 6·P·T + 12·L·H·Σ length² operations, \
-      P = L (4H² + 2HF): the encoder's products, without embeddings, head, norms and optimizer.
+      A step is forward, backward and an AdamW update. Work counts as 6·W·T + 12·L·H·Σ length² operations, \
+      W = L (4H² + 2HF): the encoder's products, without embeddings, head, norms and optimizer.
 
       Example:
         lockstep bench --model base --batch 24 --length 128 --threads 2 --json

@@ -19,7 +19,10 @@ struct Evaluate: ParsableCommand {
     help: "The run's directory; of several, the outputs are averaged.")
   var directories: [String]
 
-  @Option(help: "The labelled rows: .tsv, .csv or .jsonl.")
+  @Option(
+    help:
+      "The labelled rows, as the task's training file has them: .tsv, .csv or .jsonl; tagging: BIO; reading: JSON."
+  )
   var data: String
 
   @OptionGroup var threads: ThreadOptions

@@ -10,7 +10,10 @@ extension Embedder.Pooling: ExpressibleByArgument {}
 extension Conversion.Target: ExpressibleByArgument {}
 
 struct ThreadOptions: ParsableArguments {
-  @Option(help: "Compute threads; by default the CPUs that the process may use.")
+  @Option(
+    help:
+      "Compute threads; by default the CPUs that the process may use, for a rank of train or bench its share of the host's."
+  )
   var threads: Int?
 
   var count: Int { threads ?? Machine.processors }

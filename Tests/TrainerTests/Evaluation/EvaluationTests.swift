@@ -65,9 +65,10 @@ private func evaluation(
     #expect(loss == 2)
   }
 
-  @Test func `higher is better, but for the loss`() {
+  @Test func `higher is better, except for loss and perplexity`() {
     #expect(Evaluation.isBetter(0.9, than: 0.8, metric: "accuracy"))
     #expect(!Evaluation.isBetter(0.9, than: 0.9, metric: "accuracy"))
     #expect(Evaluation.isBetter(0.1, than: 0.2, metric: "loss"))
+    #expect(Evaluation.isBetter(8, than: 9, metric: "perplexity"))
   }
 }

@@ -60,7 +60,7 @@ import Trainer
       #expect(error?.exitCode == 77)
       let sentence = "\(error.map { "\($0)" } ?? "")"
       #expect(
-        sentence.contains("The ranks disagree about the parameters before step 2: "),
+        sentence.contains("The ranks disagree about the parameters before step 3: "),
         "\(sentence)")
     }
   }
