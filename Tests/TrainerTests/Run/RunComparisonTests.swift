@@ -79,7 +79,7 @@ private func finding(
     let found = try finding(a, b) { run in
       guard run == b else { return nil }
       return { step, leaf, gradient, table in
-        guard step == 8, leaf == 2, let place = table[name: tensor]?.range.lowerBound else {
+        guard step == 8, leaf == 2, let place = table[tensor]?.range.lowerBound else {
           return
         }
         gradient.base[place + 5] += 1
