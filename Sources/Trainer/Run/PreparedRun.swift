@@ -38,7 +38,10 @@ package struct PreparedRun: Sendable {
     let labels = read.flatMap { files in
       findings.attempt { try recipe.data.labels ?? files.train.labels(recipe) }
     }
-    guard let opened, var files = read, let labels else { throw PreparationErrors(findings.errors) }
+    guard let opened, var files = read, let labels else {
+      throw PreparationErrors(
+        findings.errors + Self.problemsOfReadableFiles(recipe, opened, threads: threads))
+    }
     let sharing = try group.flatMap {
       try Self.sharing($0, recipe, vocabularyURL: opened.vocabularyURL, files)
     }
@@ -95,6 +98,33 @@ package struct PreparedRun: Sendable {
     }
     self.report = report
     notes = opened.notes + files.notes + Self.notes(of: parts.map(\.set))
+  }
+
+  /// What is wrong with the rows of the files that can be read where another one cannot, so that all is said at once.
+  ///
+  /// Each rank for itself. Without a model or labels rows cannot be checked, and what cannot be read has been said.
+  private static func problemsOfReadableFiles(
+    _ recipe: Recipe, _ opened: OpenedModel?, threads: Int
+  ) -> [any Error] {
+    func read(_ url: URL?) -> (any TaskRows)? {
+      url.flatMap { try? recipe.layout.read($0, withLabel: true) }
+    }
+    let train = read(recipe.data.train)
+    guard let opened, let labels = recipe.data.labels ?? train.flatMap({ try? $0.labels(recipe) })
+    else { return [] }
+    var configuration = opened.configuration
+    configuration.apply(recipe.model)
+    let context = TaskContext(
+      TaskDefinition(
+        recipe, labels: labels, lowercase: opened.tokenizer.lowercase,
+        configuration: configuration), tokenizer: opened.tokenizer, threads: threads, sharing: nil)
+    var findings = Findings()
+    for rows in [train, read(recipe.data.dev), read(recipe.data.test)].compactMap({ $0 }) {
+      _ = findings.attempt {
+        try DataFiles.examples(rows, context, skippingUpTo: recipe.data.skipsBad)
+      }
+    }
+    return findings.errors
   }
 
   /// Makes sure that all ranks read the same; nil where there is nobody to share with.

@@ -30,12 +30,31 @@ private func refusal(
 
   @Test func `problems of all files are reported together`() throws {
     let task = try MadeUpTask()
-    try task.write("text\tlabel\ngood\tmaybe\n", to: "dev.tsv")
+    try task.write("text\tlabel\ngood\tmaybe\nit is a very good film\tpos\n", to: "dev.tsv")
     try task.write("", to: "test.tsv")
-    let (status, sentence) = refusal(task)
+    let (status, sentence) = refusal(task, ["data.truncation=error", "data.maxLength=6"])
     #expect(status == .data)
     #expect(sentence.contains("test.tsv: the file is empty"))
-    #expect(refusal(task, ["data.test=null"]).1.contains("dev.tsv:2"))
+    // Of a file that can be read, labels and lengths, though another cannot.
+    #expect(sentence.contains("dev.tsv:2: column \"label\": \"maybe\": is not a label"))
+    #expect(sentence.contains("dev.tsv:3: column \"text\": "))
+    #expect(sentence.contains(#/train\.tsv:\d+: column "text": /#))
+    #expect(sentence.components(separatedBy: "test.tsv").count == 2)
+  }
+
+  @Test
+  func
+    `rows of a readable file are checked by the recipe's labels where the training file cannot be read`()
+    throws
+  {
+    let task = try MadeUpTask()
+    try task.write("text\tlabel\ngood\n", to: "train.tsv")
+    try task.write("text\tlabel\ngood\tmaybe\n", to: "dev.tsv")
+    let (_, sentence) = refusal(task, ["data.labels=[neg, pos]"])
+    #expect(sentence.contains("train.tsv:2: "))
+    #expect(sentence.contains("dev.tsv:2: column \"label\": \"maybe\": is not a label"))
+    // Without labels nothing can be said of the other.
+    #expect(!refusal(task).1.contains("dev.tsv"))
   }
 
   @Test(arguments: [
