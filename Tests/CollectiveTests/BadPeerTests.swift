@@ -97,7 +97,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [Tag.heartbeatRound, Tag.goodbyeRound], [0, 3, 95, 97, 4000])
+  @Test(arguments: [Tag.heartbeatRound, Tag.goodbyeRound], [0, 3, 103, 105, 4000])
   func `control messages of another size are refused`(round: Int, bytes: Int) throws {
     let text = try error([.bytes(bytes, round: round)])
     #expect(text.hasPrefix("rank 1 sent \(bytes) bytes with tag "))

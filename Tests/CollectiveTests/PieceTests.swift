@@ -100,6 +100,8 @@ import Testing
     #expect(
       errors[0].0.description
         == "MPI_Isend with rank 3, tag \(tag.rawValue) (operation …5, segment 1, round 2) failed: "
-        + "MPI_ERR_OTHER: unknown. Run `lockstep doctor` on the same hosts to test every pair.")
+        + "MPI_ERR_OTHER: unknown. Check that every host reaches every other on the network that MPI uses "
+        + "(mpirun --mca btl_tcp_if_include NETWORK), and that `lockstep doctor` prints the same MPI on all of them."
+    )
   }
 }

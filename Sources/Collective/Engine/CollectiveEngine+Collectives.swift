@@ -10,8 +10,8 @@ package enum Exchange: String, Sendable, Codable, CaseIterable {
 
 /// The collectives.
 ///
-/// All ranks call them in the same order. Memory belongs to the engine until `wait` returns, and a pointer
-/// does not keep its owner: mention the owner after `wait`, or use memory that lives as long as the run.
+/// All ranks call them in the same order. Memory belongs to the engine until `wait` returns. A pointer does not keep its owner: give
+/// it as `keeping`, and it lives until the operation is finished, and after a failure until the process ends.
 extension CollectiveEngine {
   /// Sums over the leaves in the canonical order; every rank gets the sum.
   ///
@@ -19,10 +19,11 @@ extension CollectiveEngine {
   /// sum is in the first afterwards; the others are unchanged.
   package func allReduce(
     _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
-    exchange: Exchange = .automatic, wire: WireFormat = .float32
+    exchange: Exchange = .automatic, wire: WireFormat = .float32, keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
     try reduce(
-      .allReduce, contributions, plan: plan, ownership: ownership, exchange: exchange, wire: wire)
+      .allReduce, contributions, plan: plan, ownership: ownership, exchange: exchange, wire: wire,
+      owner: owner)
   }
 
   /// Sums over the leaves in the canonical order; each rank gets the slices it owns in `plan`.
@@ -30,16 +31,16 @@ extension CollectiveEngine {
   /// The sums are in the first contribution, in place; what lies outside of this rank's slices is undefined afterwards.
   package func reduceScatter(
     _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan, ownership: LeafOwnership,
-    exchange: Exchange = .automatic, wire: WireFormat = .float32
+    exchange: Exchange = .automatic, wire: WireFormat = .float32, keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
     try reduce(
       .reduceScatter, contributions, plan: plan, ownership: ownership, exchange: exchange,
-      wire: wire)
+      wire: wire, owner: owner)
   }
 
   private func reduce(
     _ kind: OperationKind, _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan,
-    ownership: LeafOwnership, exchange: Exchange, wire: WireFormat
+    ownership: LeafOwnership, exchange: Exchange, wire: WireFormat, owner: AnyObject?
   ) throws(CommunicationError) -> CollectiveOperation {
     checkRanks(plan)
     precondition(ownership.ranks == size, "leaves of \(ownership.ranks) ranks on \(size)")
@@ -58,14 +59,15 @@ extension CollectiveEngine {
     return submit(
       kind, bytes: 4 * plan.count,
       digest: digest(plan, usesTree: usesTree, wire: wire, leaves: ownership.leaves),
-      pattern: pattern)
+      pattern: pattern, keeping: owner)
   }
 
   /// Every rank gets every slice of `plan` from its owner.
   ///
   /// `values`: `plan.count` floats, in place.
   package func allGather(
-    _ values: UnsafeMutablePointer<Float>, plan: SlicePlan, exchange: Exchange = .automatic
+    _ values: UnsafeMutablePointer<Float>, plan: SlicePlan, exchange: Exchange = .automatic,
+    keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
     checkRanks(plan)
     let usesTree = try usesTree(exchange, wire: .float32)
@@ -77,7 +79,8 @@ extension CollectiveEngine {
         gathers: true)
     return submit(
       .allGather, bytes: 4 * plan.count,
-      digest: digest(plan, usesTree: usesTree, wire: .float32, leaves: 0), pattern: pattern)
+      digest: digest(plan, usesTree: usesTree, wire: .float32, leaves: 0), pattern: pattern,
+      keeping: owner)
   }
 
   /// Copies the root's bytes to every rank.
@@ -85,7 +88,7 @@ extension CollectiveEngine {
   /// `bytes` has the same count on all.
   package func broadcast(
     _ bytes: UnsafeMutableRawBufferPointer, from root: Int = 0,
-    segmentBytes: Int = SlicePlan.defaultSegmentBytes
+    segmentBytes: Int = SlicePlan.defaultSegmentBytes, keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
     precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
     let pattern = BroadcastPattern(
@@ -95,7 +98,7 @@ extension CollectiveEngine {
     }
     return submit(
       .broadcast, bytes: bytes.count, digest: UInt64(segmentBytes) << 20 | UInt64(root),
-      pattern: pattern)
+      pattern: pattern, keeping: owner)
   }
 
   /// Every rank's byte string to the root, of any lengths.

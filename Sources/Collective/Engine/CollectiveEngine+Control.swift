@@ -18,12 +18,13 @@ struct ExitAgreement {
 extension CollectiveEngine {
   /// Says what this rank does from now on, for the names of stalls.
   package func enter(phase name: String, step: Int) {
-    gate.withLock {
-      ownPhase.name = name
-      ownPhase.step = step
-      ownPhase.since = monotonicSeconds()
-    }
+    gate.withLock { ownPhase.enter(name, step: step, now: monotonicSeconds()) }
   }
+
+  /// Says that this rank gets on within its phase: a file, a tensor, a piece or a batch is done.
+  ///
+  /// A phase of any length is no stall as long as this is called. On any thread, but only for what the rank itself waits for.
+  package func noteProgress() { gate.withLock { ownPhase.advance(now: monotonicSeconds()) } }
 
   /// Ends communication: agrees with all ranks on the largest of their exit codes and finalises.
   ///

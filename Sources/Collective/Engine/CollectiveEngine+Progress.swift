@@ -312,6 +312,7 @@ extension CollectiveEngine {
         $0.waitedFor = operation.waitsFor
       }
     }
+    AbandonedMemory.keep(running, pending.filter { $0.lane != nil })
     gate.withLock {
       for operation in running + submissions { operation.handle.finish(error) }
       unfinished = 0

@@ -6,8 +6,8 @@ import Synchronization
 ///
 /// All ranks submit the same operations in the same order, from one thread. Several operations, and several segments
 /// of each, are under way at once. When anything goes wrong on any rank, every unfinished and every
-/// later operation of every rank throws; the memory of unfinished operations must then stay until the process ends,
-/// because a transport may still be reading it.
+/// later operation of every rank throws. The engine then keeps the patterns and owners of unfinished operations until the process
+/// ends, because a transport may still be reading their memory.
 package final class CollectiveEngine: @unchecked Sendable {
   /// Who moves messages on.
   package enum Progress: String, Sendable, Codable, CaseIterable {
@@ -28,7 +28,7 @@ package final class CollectiveEngine: @unchecked Sendable {
     package var silenceSeconds = 3.0
     /// A rank that others wait for this long is named.
     package var noticeSeconds = 5.0
-    /// After this long without a sign of life or a change of phase the run ends.
+    /// After this long without a sign of life, or without progress while others wait, the run ends.
     package var stallSeconds = 120.0
     /// After a failure, how long to try to agree on the exit code.
     package var agreementSeconds = 30.0
@@ -68,7 +68,7 @@ package final class CollectiveEngine: @unchecked Sendable {
   var failure: CommunicationError?
   var failureTime = 0.0
   var agreement = ExitAgreement()
-  var ownPhase = Phase()
+  var ownPhase = Phase(now: monotonicSeconds())
   var isStopping = false
   private var threadEnded = false
 
@@ -120,7 +120,8 @@ package final class CollectiveEngine: @unchecked Sendable {
   // MARK: Submitting and waiting
 
   func submit(
-    _ kind: OperationKind, bytes: Int, digest: UInt64, pattern: any Pattern
+    _ kind: OperationKind, bytes: Int, digest: UInt64, pattern: any Pattern,
+    keeping owner: AnyObject? = nil
   ) -> CollectiveOperation {
     let operation = CollectiveOperation(kind: kind, engine: self)
     gate.lock()
@@ -146,7 +147,7 @@ package final class CollectiveEngine: @unchecked Sendable {
       recorder.add(record)
       nextSequence += 1
       unfinished += 1
-      submissions.append(.init(header: header, pattern: pattern, handle: operation))
+      submissions.append(.init(header: header, pattern: pattern, handle: operation, owner: owner))
       gate.broadcast()
     }
     gate.unlock()
@@ -155,8 +156,12 @@ package final class CollectiveEngine: @unchecked Sendable {
   }
 
   func wait(for operation: CollectiveOperation) {
-    let isOutermost = gate.withLock { ownPhase.startWaiting(for: "\(operation.kind)") }
-    defer { if isOutermost { gate.withLock { ownPhase.stopWaiting() } } }
+    let isOutermost = gate.withLock {
+      ownPhase.startWaiting(for: "\(operation.kind)", now: monotonicSeconds())
+    }
+    defer {
+      if isOutermost { gate.withLock { ownPhase.stopWaiting(now: monotonicSeconds()) } }
+    }
     if usesThread {
       // A little spinning saves the wake-up of a last bucket that is nearly there. More would take the
       // core from the thread that is waited for.

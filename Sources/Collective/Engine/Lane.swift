@@ -116,6 +116,8 @@ final class RunningOperation {
   let header: OperationHeader
   let pattern: any Pattern
   let handle: CollectiveOperation
+  /// Whoever frees the memory that `pattern` points to.
+  let owner: AnyObject?
   var nextSegment = 0
   var activeLanes = 0
   var headersMissing: Set<Int>
@@ -124,10 +126,13 @@ final class RunningOperation {
   /// Messages that came before their segment, or their header, was there.
   var early: [MessageKey: Incoming] = [:]
 
-  init(header: OperationHeader, pattern: any Pattern, handle: CollectiveOperation) {
+  init(
+    header: OperationHeader, pattern: any Pattern, handle: CollectiveOperation, owner: AnyObject?
+  ) {
     self.header = header
     self.pattern = pattern
     self.handle = handle
+    self.owner = owner
     headersMissing = Set(pattern.peers)
   }
 
@@ -138,4 +143,21 @@ final class RunningOperation {
 
   /// The ranks whose messages are being waited for.
   var waitsFor: [Int] { headersMissing.union(expected.keys.map(\.source)).sorted() }
+}
+
+/// What a transport may still read and write after a failure, for as long as the process lives.
+final class AbandonedMemory {
+  private let operations: [RunningOperation]
+  private let transfers: [PendingTransfer]
+
+  private init(_ operations: [RunningOperation], _ transfers: [PendingTransfer]) {
+    self.operations = operations
+    self.transfers = transfers
+  }
+
+  /// Keeps patterns and owners of `operations`, and what the continuations of `transfers` hold; they are never freed.
+  static func keep(_ operations: [RunningOperation], _ transfers: [PendingTransfer]) {
+    guard !operations.isEmpty || !transfers.isEmpty else { return }
+    _ = Unmanaged.passRetained(AbandonedMemory(operations, transfers))
+  }
 }

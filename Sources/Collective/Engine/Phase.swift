@@ -1,38 +1,57 @@
 /// What a rank is doing, as it says itself.
-struct Phase {
+package struct Phase {
   var name = "starting"
   var step = 0
-  var since = monotonicSeconds()
+  var since: Double
+  /// When it last got on: at its start, after a collective, at each piece of something long.
+  var progressed: Double
   /// The collective it waits for, and since when.
   var waiting: String?
   var waitingSince = 0.0
 
-  mutating func startWaiting(for operation: String) -> Bool {
+  package init(now: Double) { (since, progressed) = (now, now) }
+
+  package mutating func enter(_ name: String, step: Int, now: Double) {
+    self.name = name
+    self.step = step
+    (since, progressed) = (now, now)
+  }
+
+  package mutating func advance(now: Double) { progressed = now }
+
+  package mutating func startWaiting(for operation: String, now: Double) -> Bool {
     guard waiting == nil else { return false }
     waiting = operation
-    waitingSince = monotonicSeconds()
+    waitingSince = now
     return true
   }
 
-  mutating func stopWaiting() { waiting = nil }
+  package mutating func stopWaiting(now: Double) {
+    waiting = nil
+    progressed = now
+  }
 }
 
 /// A sign of life: what a rank is doing and for how long.
 ///
 /// Fixed size.
-struct Heartbeat {
-  static let byteCount = 96
+package struct Heartbeat: Equatable {
+  static let byteCount = 104
+  private static let words = 5
   private static let nameBytes = 64
 
   var step = 0
   var phaseSeconds = 0.0
+  /// Since the last progress.
+  var idleSeconds = 0.0
   /// Negative when the rank is not waiting.
   var waitingSeconds = -1.0
   var name = ""
 
-  init(_ phase: Phase, now: Double) {
+  package init(_ phase: Phase, now: Double) {
     step = phase.step
     phaseSeconds = now - phase.since
+    idleSeconds = now - phase.progressed
     if let waiting = phase.waiting {
       waitingSeconds = now - phase.waitingSince
       name = "\(phase.name), waiting in \(waiting)"
@@ -42,25 +61,27 @@ struct Heartbeat {
   }
 
   /// Nil when the bytes are no heartbeat.
-  init?(_ bytes: [UInt8]) {
+  package init?(_ bytes: [UInt8]) {
     guard bytes.count == Self.byteCount else { return nil }
     let words = bytes.withUnsafeBytes { memory in
-      (0..<4).map {
+      (0..<Self.words).map {
         UInt64(littleEndian: memory.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self))
       }
     }
-    guard words[3] <= UInt64(Self.nameBytes) else { return nil }
+    guard words[4] <= UInt64(Self.nameBytes) else { return nil }
     step = Int(truncatingIfNeeded: words[0])
     phaseSeconds = Double(bitPattern: words[1])
     waitingSeconds = Double(bitPattern: words[2])
-    name = String(decoding: bytes[32..<32 + Int(words[3])], as: UTF8.self)
+    idleSeconds = Double(bitPattern: words[3])
+    let start = 8 * Self.words
+    name = String(decoding: bytes[start..<start + Int(words[4])], as: UTF8.self)
   }
 
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     let text = Array(name.utf8.prefix(Self.nameBytes))
     let words = [
       UInt64(bitPattern: Int64(step)), phaseSeconds.bitPattern, waitingSeconds.bitPattern,
-      UInt64(text.count),
+      idleSeconds.bitPattern, UInt64(text.count),
     ]
     var result = words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
     }
@@ -75,8 +96,8 @@ struct Heartbeat {
 /// What is known of every rank: who it is, when it was last heard of, what it was doing then.
 ///
 /// Rank 0 hears from all and judges them; the others hear from rank 0 and judge it.
-struct PhaseTable {
-  struct Entry {
+package struct PhaseTable {
+  package struct Entry {
     var host = ""
     var process = 0
     var lastHeard: Double
@@ -88,18 +109,20 @@ struct PhaseTable {
   }
 
   /// What to say, and whether it ends the run.
-  struct Verdict {
-    var notices: [String] = []
-    var stall: String?
+  package struct Verdict {
+    package var notices: [String] = []
+    package var stall: String?
   }
 
-  private(set) var entries: [Entry]
+  package private(set) var entries: [Entry]
   /// When this rank beats next.
   var nextBeat = 0.0
   /// Peers that have not taken the last beat: no second one is sent before.
   private var underWay: Set<Int> = []
 
-  init(ranks: Int, now: Double) { entries = .init(repeating: Entry(lastHeard: now), count: ranks) }
+  package init(ranks: Int, now: Double) {
+    entries = .init(repeating: Entry(lastHeard: now), count: ranks)
+  }
 
   func host(of rank: Int) -> String { entries[rank].host }
 
@@ -110,7 +133,7 @@ struct PhaseTable {
 
   mutating func heard(from rank: Int, now: Double) { entries[rank].lastHeard = now }
 
-  mutating func note(_ beat: Heartbeat, of rank: Int, now: Double) {
+  package mutating func note(_ beat: Heartbeat, of rank: Int, now: Double) {
     entries[rank].beat = beat
     entries[rank].beatTime = now
     entries[rank].lastHeard = now
@@ -135,7 +158,9 @@ struct PhaseTable {
   }
 
   /// Judges `judged`, ranks that beat towards this one, at time `now`.
-  mutating func verdict(
+  ///
+  /// A stall is no sign of life, or no progress while another rank waits, for more than `stall` seconds.
+  package mutating func verdict(
     judged: [Int], now: Double, silence: Double, notice: Double, stall: Double
   ) -> Verdict {
     var verdict = Verdict()
@@ -150,6 +175,7 @@ struct PhaseTable {
       let entry = entries[rank]
       let silent = now - entry.lastHeard
       let age = (entry.beat?.phaseSeconds ?? 0) + (now - entry.beatTime)
+      let idle = (entry.beat?.idleSeconds ?? 0) + (now - entry.beatTime)
       let doing = entry.beat.map { "\($0.name), step \($0.step)" } ?? "starting"
       if silent > silence {
         let sentence =
@@ -157,10 +183,11 @@ struct PhaseTable {
         if silent > stall { verdict.stall = verdict.stall ?? sentence }
         mention(rank, age: silent, first: silence, sentence, in: &verdict)
       } else if let beat = entry.beat, !beat.isWaiting, min(age, longestWait) > notice {
+        let progress = idle < age ? ", its last progress \(Int(idle)) s ago" : ""
         let plural = waiters == 1 ? "1 rank waits" : "\(waiters) ranks wait"
         let sentence =
-          "\(name(of: rank)) is still in \(doing), since \(Int(age)) s; \(plural) for it."
-        if min(age, longestWait) > stall { verdict.stall = verdict.stall ?? sentence }
+          "\(name(of: rank)) is still in \(doing), since \(Int(age)) s\(progress); \(plural) for it."
+        if min(idle, longestWait) > stall { verdict.stall = verdict.stall ?? sentence }
         mention(rank, age: age, first: notice, sentence, in: &verdict)
       } else {
         entries[rank].nextNotice = 0

@@ -33,7 +33,8 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .call(let name, let peer, let tag, let reason):
       "\(name)\(peer.map { " with rank \($0)" } ?? "")\(tag.map { ", \($0)" } ?? "") failed: "
-        + "\(reason). Run `lockstep doctor` on the same hosts to test every pair."
+        + "\(reason). Check that every host reaches every other on the network that MPI uses (mpirun --mca btl_tcp_if_include NETWORK), "
+        + "and that `lockstep doctor` prints the same MPI on all of them."
     case .threadLevel(let provided):
       "MPI offers thread level \(provided) and MPI_THREAD_SERIALIZED is needed. Use an MPI library built with thread support."
     case .tagLimit(let limit):
