@@ -1,10 +1,12 @@
 extension Engine {
   /// The head's outputs for each example, and their losses where there are targets; without dropout.
   ///
-  /// An example's numbers do not depend on its neighbours. Batches are formed inside.
-  package func outputs(of examples: [SequenceInput], parameters: Arena) -> [HeadOutput] {
+  /// An example's numbers do not depend on its neighbours. Batches are formed inside; `progress` is called after each.
+  package func outputs(
+    of examples: [SequenceInput], parameters: Arena, progress: () -> Void = {}
+  ) -> [HeadOutput] {
     guard let head else { preconditionFailure("outputs need a head") }
-    return map(examples) { batch in
+    return map(examples, progress: progress) { batch in
       infer(
         batch, parameters: parameters, depth: configuration.layerCount,
         readsFirstTokensOnly: head.readsFirstTokensOnly
@@ -104,12 +106,13 @@ extension Engine {
 
   /// Runs `body` over batches of sequences sorted by length and restores the order.
   private func map<Result>(
-    _ sequences: [SequenceInput], _ body: (PackedBatch) -> [Result]
+    _ sequences: [SequenceInput], progress: () -> Void = {}, _ body: (PackedBatch) -> [Result]
   ) -> [Result] {
     var results = [Result?](repeating: nil, count: sequences.count)
     for numbers in Self.inferenceBatches(sequences) {
       let batch = Self.inferenceBatch(sequences, numbers)
       for (index, result) in zip(numbers, body(batch)) { results[index] = result }
+      progress()
     }
     return results.map {
       guard let result = $0 else { preconditionFailure("an example without a result") }

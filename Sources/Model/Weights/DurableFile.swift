@@ -50,12 +50,17 @@ package final class DurableFile {
 
   package func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
 
-  /// Makes the file appear under its name, durably.
-  package func commit() throws {
+  /// Makes the file appear under its name, durably; `progress` is called part by part.
+  package func commit(progress: () -> Void = {}) throws {
     precondition(descriptor >= 0, "\(destination.path) was committed before")
     try flush()
     try operations.gate?(.synchronize, temporary)
-    guard fsync(descriptor) == 0 else { throw Self.failure(destination, "synced") }
+    guard
+      Self.synchronize(
+        descriptor, path: temporary, byteCount: byteCount, progress: progress)
+    else {
+      throw Self.failure(destination, "synced")
+    }
     let closed = close(descriptor) == 0 ? 0 : errno
     descriptor = -1
     do {
@@ -67,6 +72,41 @@ package final class DurableFile {
       throw error
     }
     try operations.synchronizeFolder(destination.deletingLastPathComponent())
+  }
+
+  /// Bytes that are brought to the disk at a time.
+  private static let synchronizedPart = 32 << 20
+
+  /// Brings the `byteCount` bytes of the file at `path`, written through `descriptor`, to the disk; false where `errno` says why not.
+  ///
+  /// A slow disk takes minutes for a large file, during which `fsync` says nothing: so the data go first, part by part, with a call of
+  /// `progress` after each. The corresponding C functions are `msync`, which takes a part where `fsync` takes all, and `fsync`.
+  package static func synchronize(
+    _ descriptor: Int32, path: String, byteCount: Int, progress: () -> Void
+  ) -> Bool {
+    if byteCount > synchronizedPart { synchronizeParts(of: path, byteCount, progress) }
+    guard fsync(descriptor) == 0 else { return false }
+    progress()
+    return true
+  }
+
+  /// What fails here fails in `fsync` as well, which reports every error since the file was opened for writing.
+  private static func synchronizeParts(
+    of path: String, _ byteCount: Int, _ progress: () -> Void
+  ) {
+    let reader = open(path, O_RDONLY | O_CLOEXEC)
+    guard reader >= 0 else { return }
+    defer { close(reader) }
+    for start in stride(from: 0, to: byteCount, by: synchronizedPart) {
+      let count = min(synchronizedPart, byteCount - start)
+      // Mapped, and not read: it takes no memory.
+      guard let part = mmap(nil, count, PROT_READ, MAP_SHARED, reader, off_t(start)),
+        part != MAP_FAILED
+      else { return }
+      msync(part, count, MS_SYNC)
+      munmap(part, count)
+      progress()
+    }
   }
 
   private func flush() throws {

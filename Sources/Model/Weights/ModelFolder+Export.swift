@@ -56,13 +56,13 @@ extension ModelFolder {
   /// Writes a folder that transformers loads as it is, and returns the bytes of its `model.safetensors`.
   ///
   /// `folder` is replaced as a whole: it holds the old files or all of the new ones. `observe` sees the
-  /// bytes of `model.safetensors` in order, for a hash; `extra` are further files by name.
+  /// bytes of `model.safetensors` in order, for a hash; `extra` are further files by name. `progress` is called after every piece.
   @discardableResult
   package static func export(
     huggingFaceTo folder: URL, configuration: BertConfiguration, arena: Arena,
     table: ParameterTable, task: TaskDescription?, vocabulary: [UInt8], lowercase: Bool,
     extra: [String: [UInt8]] = [:], operations: DurableOperations = DurableOperations(),
-    observe: ((UnsafeRawBufferPointer) -> Void)? = nil
+    observe: ((UnsafeRawBufferPointer) -> Void)? = nil, progress: () -> Void = {}
   ) throws -> Int {
     let target = try DurableFolder(folder, replacing: true, operations: operations)
     func write(_ bytes: [UInt8], to url: URL) throws {
@@ -82,7 +82,8 @@ extension ModelFolder {
     for (name, bytes) in extra { try write(bytes, to: target.url.appending(path: name)) }
     let count = try SafetensorsWriter.write(
       SafetensorsWriter.tensors(table, of: arena),
-      to: target.url.appending(path: "model.safetensors"), operations: operations, observe: observe)
+      to: target.url.appending(path: "model.safetensors"), operations: operations,
+      observe: observe, progress: progress)
     try target.commit()
     return count
   }

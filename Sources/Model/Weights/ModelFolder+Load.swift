@@ -6,9 +6,11 @@ extension ModelFolder {
   /// transposed where the file holds `[in, out]`, checked for checksums, NaN and infinities.
   ///
   /// The encoder's tensors must be there; the pooler's and the head's may be missing, in which case the
-  /// arena keeps what it held and the report says so.
+  /// arena keeps what it held and the report says so. `progress` is called after every tensor, on any thread.
   @discardableResult
-  package func load(into arena: Arena, table: ParameterTable) throws -> LoadReport {
+  package func load(
+    into arena: Arena, table: ParameterTable, progress: @Sendable () -> Void = {}
+  ) throws -> LoadReport {
     precondition(
       arena.count == table.count, "an arena of \(arena.count) for \(table.count) elements")
     let report = LoadReport(index, table: table, configuration: configuration)
@@ -25,6 +27,7 @@ extension ModelFolder {
       do {
         try source.read(
           place.tensor.name, transposed: place.transposed, into: arena[parameter.range])
+        progress()
       } catch {
         failure.withLock { if $0.map({ number < $0.index }) ?? true { $0 = (number, error) } }
       }

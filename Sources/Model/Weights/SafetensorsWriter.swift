@@ -40,16 +40,19 @@ package enum SafetensorsWriter {
   /// Writes `tensors` and returns the bytes of the file.
   ///
   /// The order in the file is the library's: widest
-  /// type first, then by name. `observe` sees all bytes in order, for a hash.
+  /// type first, then by name. `observe` sees all bytes in order, for a hash; `progress` is called after every piece.
   @discardableResult
   package static func write(
     _ tensors: [Tensor], to url: URL, metadata: [String: String] = ["format": "pt"],
     operations: DurableOperations = DurableOperations(),
-    observe: ((UnsafeRawBufferPointer) -> Void)? = nil
+    observe: ((UnsafeRawBufferPointer) -> Void)? = nil, progress: () -> Void = {}
   ) throws -> Int {
     let file = try DurableFile(url, operations: operations, observe: observe)
-    try stream(tensors, metadata: metadata) { try file.write($0) }
-    try file.commit()
+    try stream(tensors, metadata: metadata) {
+      try file.write($0)
+      progress()
+    }
+    try file.commit(progress: progress)
     return file.byteCount
   }
 

@@ -1,0 +1,16 @@
+import Foundation
+
+/// The CPU that this process runs on.
+package enum Processor {
+  /// The first CPU's flags, such as `avx512f`; the kernel lists what it supports itself.
+  package static let flags: Set<String> = {
+    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("flags") }
+    return Set((line ?? "").split(separator: " ").map(String.init))
+  }()
+
+  /// Of the flags those on which the C library's mathematics depends, which rounds otherwise without them.
+  ///
+  /// Lockstep's own kernels are compiled for one instruction set, and what OpenBLAS makes of the flags is the name of its kernels.
+  package static var numericFlags: [String] { ["avx2", "fma"].filter(flags.contains) }
+}
