@@ -4,14 +4,17 @@ import Foundation
 final class BackgroundWork: @unchecked Sendable {
   private let condition = NSCondition()
   private var outcome: Result<Void, any Error>?
+  /// Parts that are done.
+  private var progress = 0
 
   /// Given up before anyone hears that it is done, with all that it holds: a lock, for one.
-  private var body: (@Sendable () throws -> Void)?
+  private var body: (@Sendable (_ progress: () -> Void) throws -> Void)?
 
-  init(_ body: @escaping @Sendable () throws -> Void) {
+  /// Starts `body`, which calls its argument whenever a part is done.
+  init(_ body: @escaping @Sendable (_ progress: () -> Void) throws -> Void) {
     self.body = body
     let thread = Thread { [self] in
-      let outcome = Result { try self.body?() }.map { _ in }
+      let outcome = Result { try self.body?({ self.notePart() }) }.map { _ in }
       self.body = nil
       condition.withLock {
         self.outcome = outcome
@@ -25,12 +28,24 @@ final class BackgroundWork: @unchecked Sendable {
   /// Whether it has ended, well or badly.
   var isDone: Bool { condition.withLock { outcome != nil } }
 
-  /// Returns when it is done.
+  private func notePart() {
+    condition.withLock {
+      progress += 1
+      condition.broadcast()
+    }
+  }
+
+  /// Returns when it is done; calls `onProgress` whenever parts have been done since.
   ///
   /// - Throws: what it threw.
-  func wait() throws {
+  func wait(onProgress: () -> Void = {}) throws {
     condition.lock()
-    while outcome == nil { condition.wait() }
+    var seen = progress
+    while outcome == nil {
+      condition.wait()
+      if progress != seen { onProgress() }
+      seen = progress
+    }
     let outcome = outcome
     condition.unlock()
     try outcome?.get()

@@ -17,16 +17,19 @@ extension CheckpointStore {
   ///
   /// Sizes and SHA-256 of all files are checked before anything is read into memory. Throws `CheckpointError` when all
   /// checkpoints are damaged, or when one is of another model; `parameters` and the moments are as before then,
-  /// but for a disk that fails in the middle of reading.
+  /// but for a disk that fails in the middle of reading. `progress` is called after every piece and tensor.
   package func load(
-    into parameters: Arena, optimizer: Optimizer, before limit: Int = .max
+    into parameters: Arena, optimizer: Optimizer, before limit: Int = .max,
+    progress: () -> Void = {}
   ) throws -> LoadedCheckpoint? {
     var notices: [String] = []
     for step in try steps.reversed() where step < limit {
       let url = url(ofStep: step)
       do {
-        let verified = try Self.verify(url, step: step)
-        try Self.reading(url) { try Self.read(url, into: parameters, optimizer: optimizer) }
+        let verified = try Self.verify(url, step: step, progress: progress)
+        try Self.reading(url) {
+          try Self.read(url, into: parameters, optimizer: optimizer, progress: progress)
+        }
         return LoadedCheckpoint(
           url: url, state: verified.state, weightsDigest: verified.digest, notices: notices)
       } catch let error as CheckpointError where error.rule == .damaged || error.rule == .system {
@@ -43,13 +46,15 @@ extension CheckpointStore {
   }
 
   /// Checks every file of a checkpoint against its manifest, and its state.
-  static func verify(_ url: URL, step: Int) throws -> (state: RunState, digest: String) {
+  static func verify(
+    _ url: URL, step: Int, progress: () -> Void = {}
+  ) throws -> (state: RunState, digest: String) {
     let manifestURL = url.appending(path: CheckpointManifest.name)
     let manifest = try CheckpointManifest(
       decoding: contents(manifestURL), file: manifestURL.relativePath)
     for (name, expected) in manifest.files.sorted(by: { $0.key < $1.key }) {
       let file = url.appending(path: name)
-      let found = try digest(file, expectedBytes: expected.bytes)
+      let found = try digest(file, expectedBytes: expected.bytes, progress: progress)
       guard found == expected.sha256 else {
         throw CheckpointError.damaged(
           file.relativePath,
@@ -66,7 +71,9 @@ extension CheckpointStore {
     return (state, manifest.files[CheckpointManifest.weights]?.sha256 ?? "")
   }
 
-  private static func read(_ url: URL, into parameters: Arena, optimizer: Optimizer) throws {
+  private static func read(
+    _ url: URL, into parameters: Arena, optimizer: Optimizer, progress: () -> Void
+  ) throws {
     let table = optimizer.table
     precondition(parameters.count == table.count, "\(parameters.count) of \(table.count) elements")
     let weights = try Safetensors(url.appending(path: CheckpointManifest.weights))
@@ -82,10 +89,12 @@ extension CheckpointStore {
     optimizer.momentsWereReplaced()
     for parameter in table.parameters {
       try weights.read(parameter.name, into: parameters[parameter.range])
+      progress()
     }
     for parameter in trained {
       for (suffix, arena) in optimizer.stateArenas {
         try moments.read("\(parameter.name).\(suffix)", into: arena[parameter.range])
+        progress()
       }
     }
   }
@@ -120,7 +129,9 @@ extension CheckpointStore {
   }
 
   /// The SHA-256 of a file that must hold `expectedBytes`.
-  private static func digest(_ url: URL, expectedBytes: Int) throws -> String {
+  private static func digest(
+    _ url: URL, expectedBytes: Int, progress: () -> Void
+  ) throws -> String {
     try reading(url) {
       let file = try InputFile(url)
       guard file.byteCount == expectedBytes else {
@@ -129,7 +140,10 @@ extension CheckpointStore {
           "holds \(file.byteCount) bytes where its manifest says \(expectedBytes)")
       }
       var hash = SHA256()
-      try file.stream(at: 0, count: file.byteCount) { hash.update(bufferPointer: $0) }
+      try file.stream(at: 0, count: file.byteCount) {
+        hash.update(bufferPointer: $0)
+        progress()
+      }
       return hash.finalize().hex
     }
   }

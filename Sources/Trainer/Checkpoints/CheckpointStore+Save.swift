@@ -36,10 +36,11 @@ extension CheckpointStore {
 
   /// Writes the files of a checkpoint, of which the system may hold a part in memory; `publish` makes it the latest.
   ///
-  /// When this returns, the parameters and moments may change. `moments` are the optimizer's, wherever they come from.
+  /// When this returns, the parameters and moments may change. `moments` are the optimizer's, wherever they come from. `progress` is
+  /// called after every piece.
   package func draft(
     _ state: RunState, parameters: Arena, moments: [SafetensorsWriter.Tensor],
-    _ optimizer: Optimizer
+    _ optimizer: Optimizer, progress: @escaping () -> Void = {}
   ) throws -> DraftedCheckpoint {
     precondition(isWritable, "a checkpoint of step \(state.step) for a store that is only read")
     let partial = url(ofStep: state.step, .partial)
@@ -50,7 +51,8 @@ extension CheckpointStore {
       func write(
         _ name: String, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
       ) throws {
-        written.append(try operations.write(partial.appending(path: name), body))
+        written.append(
+          try operations.write(partial.appending(path: name), progress: progress, body))
       }
       func write(_ name: String, json: Data) throws {
         try write(name) { append in try json.withUnsafeBytes(append) }
@@ -76,11 +78,12 @@ extension CheckpointStore {
 
   /// Waits for the disk, then makes `draft` the latest checkpoint and removes those that need not be kept.
   ///
-  /// May run on another thread than the one that trains, while no other call of this store does.
-  package func publish(_ draft: DraftedCheckpoint) throws {
+  /// May run on another thread than the one that trains, while no other call of this store does. `progress` is called whenever the disk
+  /// has another part.
+  package func publish(_ draft: DraftedCheckpoint, progress: () -> Void = {}) throws {
     let final = draft.saved.url
     try removing(draft.partial) {
-      for file in draft.files { try operations.synchronize(file) }
+      for file in draft.files { try operations.synchronize(file, progress: progress) }
       try operations.synchronizeFolder(draft.partial)
       try publish(draft.partial, as: final, step: draft.state.step)
     }

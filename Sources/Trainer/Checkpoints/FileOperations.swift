@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Model
 
 /// What the checkpoint store asks of the file system, every operation through one gate.
 ///
@@ -102,9 +103,10 @@ package struct FileOperations: Sendable {
 
   /// Creates the file `url` and calls `body` with a function that appends to it; `synchronize` makes it last.
   ///
-  /// The digest is computed on the way.
+  /// The digest is computed on the way. `progress` is called after every piece.
   func write(
-    _ url: URL, _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    _ url: URL, progress: @escaping () -> Void = {},
+    _ body: (_ append: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
   ) throws -> WrittenFile {
     try gate?(.create, url.path)
     let descriptor = open(url.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
@@ -123,6 +125,7 @@ package struct FileOperations: Sendable {
         hash.update(bufferPointer: piece)
         try append(piece, to: descriptor, url)
         total += piece.count
+        progress()
         rest = rest.dropFirst(piece.count)
       }
     }
@@ -130,11 +133,14 @@ package struct FileOperations: Sendable {
     return WrittenFile(url, bytes: total, sha256: hash.finalize().hex, descriptor: descriptor)
   }
 
-  /// Returns when `file` is on the disk, and closes it.
-  func synchronize(_ file: WrittenFile) throws {
+  /// Returns when `file` is on the disk, and closes it; `progress` is called part by part.
+  func synchronize(_ file: WrittenFile, progress: () -> Void = {}) throws {
     try gate?(.synchronize, file.url.path)
     let descriptor = file.descriptor
-    guard fsync(descriptor) == 0 else {
+    guard
+      DurableFile.synchronize(
+        descriptor, path: file.url.path, byteCount: file.bytes, progress: progress)
+    else {
       throw CheckpointError.system(
         file.url.relativePath, "cannot be written to the disk", code: errno)
     }

@@ -39,7 +39,7 @@ package struct RunState: Sendable, Equatable, Codable {
   package var dataFingerprint: String
   package var recipeHash: String
   package var dialect: Dialect
-  /// BLAS, kernel family and flags: equal where the bits continue.
+  /// `Numerics.fingerprint`: equal where the bits continue.
   package var numericsFingerprint: String
 
   package init(

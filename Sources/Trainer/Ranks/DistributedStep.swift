@@ -1,9 +1,6 @@
 import Collective
 import Model
 
-/// A step's loss, divided, that is infinite or NaN; nothing was updated.
-package struct LossNotFinite: Error { package let value: Double }
-
 /// One optimizer step on all ranks of a group: gradient, exchange, norm, update.
 ///
 /// The parameters afterwards, and the loss and norm returned, have the same bits on any number of ranks, for any
@@ -64,7 +61,7 @@ package final class DistributedStep {
     self.parameters = parameters
     self.settings = settings
     isSharded = settings.shards(optimizer.settings.method, ranks: group.size)
-    arrival = ParameterArrival(parameters)
+    arrival = ParameterArrival()
     gradient = Arena(count: engine.table.count)
     exchange = try GradientExchange(
       group, engine: engine, gradient: gradient, trainable: optimizer.trainable,
@@ -110,47 +107,51 @@ package final class DistributedStep {
     requests: () -> (stops: Bool, saves: Bool) = { (false, false) }
   ) throws -> Result {
     precondition(!isOver, "step \(step) after the gradient was lent")
-    do {
-      group.collective.enter(phase: "computing gradients", step: step + 1)
-      let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
-      if adversary != nil { try settle() }
-      try adversary?.disturb(
-        parameters, leaves: leaves, randomness: randomness, leavesAtOnce: leavesAtOnce,
-        denominator: denominator, step: step)
-      let own = try exchange.sum(
-        leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
-        step: step, reading: arrival.wait)
-      try settle()
-      let late = arrival.takeSeconds()
-      adversary?.restore(parameters)
-      let headers = try agree(
-        StepHeader(
-          step: step, plan: planHash, parameters: replicaDigest(step: step), losses: own.losses,
-          leafLosses: own.leafLosses,
-          squareSums: isSharded
-            ? optimizer.squareSums(of: gradient, chunks: chunksByRank[group.rank]) : [],
-          computeSeconds: own.times.compute - late, waitSeconds: own.times.wait + late))
-      let loss = group.fold(headers.map(\.losses))
-      guard loss.isFinite else {
-        throw LossNotFinite(value: loss / denominator)
-      }
-      group.collective.enter(phase: "updating parameters", step: step + 1)
-      let norm = try norm(headers, denominator: denominator, step: step)
-      try update(norm, learningRate: learningRate, step: step)
-      let wanted = requests()
-      let border = try border(stops: wanted.stops, saves: wanted.saves)
-      try sendUpdated()
-      return Result(
-        loss: loss, leafLosses: headers.flatMap(\.leafLosses), norm: norm.total,
-        parameterNorms: norm.byParameter, digest: border.digest,
-        stops: border.stops,
-        saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
-        waitSeconds: headers.map(\.waitSeconds), trace: own.times.trace)
-    } catch {
-      // The network may be reading what is in flight until the process ends.
-      _ = Unmanaged.passRetained(self)
-      throw error
+    group.collective.enter(phase: "computing gradients", step: step + 1)
+    let planHash = StepHeader.planHash(leaves.map { $0.map(\.exampleID) })
+    if adversary != nil { try settle() }
+    try adversary?.disturb(
+      parameters, leaves: leaves, randomness: randomness, leavesAtOnce: leavesAtOnce,
+      denominator: denominator, step: step)
+    let own = try exchange.sum(
+      leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
+      step: step, reading: arrival.wait)
+    try settle()
+    let late = arrival.takeSeconds()
+    adversary?.restore(parameters)
+    let headers = try agree(
+      StepHeader(
+        step: step, plan: planHash, parameters: replicaDigest(step: step), losses: own.losses,
+        leafLosses: own.leafLosses,
+        squareSums: isSharded
+          ? optimizer.squareSums(of: gradient, chunks: chunksByRank[group.rank]) : [],
+        computeSeconds: own.times.compute - late, waitSeconds: own.times.wait + late))
+    let loss = group.fold(headers.map(\.losses))
+    guard loss.isFinite else {
+      // Each rank's is finite, or it would have said so.
+      throw StepNotFinite(
+        finding: "the sum of all losses is \(loss)",
+        rows: leaves.flatMap { $0 }.map(\.exampleID), namesCulprits: false)
     }
+    group.collective.enter(phase: "updating parameters", step: step + 1)
+    let norm: Optimizer.Norm
+    do {
+      norm = try self.norm(headers, denominator: denominator, step: step)
+    } catch let error as OptimizerError where group.size == 1 {
+      throw exchange.fault(
+        of: error,
+        StepInput(leaves: leaves, parameters: parameters, randomness: randomness, step: step))
+    }
+    try update(norm, learningRate: learningRate, step: step)
+    let wanted = requests()
+    let border = try border(stops: wanted.stops, saves: wanted.saves)
+    try sendUpdated()
+    return Result(
+      loss: loss, leafLosses: headers.flatMap(\.leafLosses), norm: norm.total,
+      parameterNorms: norm.byParameter, digest: border.digest,
+      stops: border.stops,
+      saves: border.saves, computeSeconds: headers.map(\.computeSeconds),
+      waitSeconds: headers.map(\.waitSeconds), trace: own.times.trace)
   }
 
   /// Hands the gradient of each of `leaves` alone to `body`, with its loss: both undivided, at the parameters as they are.

@@ -6,14 +6,14 @@ import Model
 /// Each of the rank's subtrees has an arena of its own; the sum is in the first. Buckets are handed to the network
 /// as soon as backward of the last subtree has finished them.
 final class GradientExchange {
-  private let group: RankGroup
-  private let engine: Engine
-  private let trainable: [Bool]
+  let group: RankGroup
+  let engine: Engine
+  let trainable: [Bool]
   private let settings: ExchangeSettings
   private let isSharded: Bool
   let buckets: GradientBuckets
   /// One for each subtree; the first holds the sum afterwards.
-  private let arenas: [Arena]
+  let arenas: [Arena]
   /// Touched rows of each subtree, side by side, and the number of floats they have room for.
   private var shorts: [UnsafeMutablePointer<Float>] = []
   private var room = 0
@@ -59,10 +59,14 @@ final class GradientExchange {
   ///
   /// `leaves` are the step's, `[M]`, of which only the rank's own are read. Collective. `reading` is called with an offset before
   /// parameters in front of it are read.
+  /// - Throws: `RankError`, or `StepNotFinite` in a group of one, for a loss or gradient that is not finite, naming tensor and examples;
+  ///   `CommunicationError`.
   func sum(
     leaves: [[SequenceInput]], parameters: Arena, randomness: Engine.Randomness?,
     leavesAtOnce: Int?, step: Int, reading: (Int) -> Void = { _ in }
   ) throws -> Result {
+    let input = StepInput(
+      leaves: leaves, parameters: parameters, randomness: randomness, step: step)
     precondition(
       leaves.count == group.ownership.leaves,
       "\(leaves.count) leaves for a group of \(group.ownership.leaves)")
@@ -82,19 +86,33 @@ final class GradientExchange {
       let isLast = number == batches.count - 1
       let loss = engine.gradient(
         of: batch, parameters: parameters, into: arenas[number], randomness: randomness,
-        trainable: trainable, leavesAtOnce: leavesAtOnce, reading: reading
+        trainable: trainable, leavesAtOnce: leavesAtOnce,
+        reading: { offset in
+          group.collective.noteProgress()
+          reading(offset)
+        }
       ) { offset in
-        if isLast, settings.overlaps { submit(from: offset, &travel, batches, step: step) }
+        group.collective.noteProgress()
+        if isLast, settings.overlaps { submit(from: offset, &travel) }
       }
       losses.append(loss.numerator)
       leafLosses += loss.leaves
     }
     // Backward ends early above frozen layers, without a word.
-    submit(from: 0, &travel, batches, step: step)
+    submit(from: 0, &travel)
     let computed = clock.now, backwardEnd = group.collective.seconds
-    if let problem = travel.problem { throw problem }
+    if let problem = travel.problem {
+      throw (problem as? GradientNotFinite).map { fault(of: $0, input) } ?? problem
+    }
+    if let subtree = losses.firstIndex(where: { !$0.isFinite }) {
+      throw fault(ofLoss: losses[subtree], subtree: subtree, input)
+    }
     if let table = buckets.wordTable, let union {
-      try exchange(try union.wait(), of: table, &travel, batches, step: step)
+      do {
+        try exchange(try union.wait(), of: table, &travel)
+      } catch let found as GradientNotFinite {
+        throw fault(of: found, input)
+      }
     }
     for operation in travel.operations { try operation.wait() }
     if let rows = travel.rows, let table = buckets.wordTable {
@@ -137,17 +155,15 @@ final class GradientExchange {
   }
 
   /// Hands over every bucket that lies at or behind `offset`.
-  private func submit(
-    from offset: Int, _ travel: inout Travel, _ batches: [PackedBatch], step: Int
-  ) {
+  private func submit(from offset: Int, _ travel: inout Travel) {
     while travel.problem == nil, travel.next < buckets.buckets.count,
       buckets.buckets[travel.next].range.lowerBound >= offset
     {
       let bucket = buckets.buckets[travel.next]
       travel.next += 1
       do {
-        for (arena, batch) in zip(arenas, batches) {
-          try check(arena.base, bucket.range, of: batch, step: step)
+        for (subtree, arena) in arenas.enumerated() {
+          try check(arena.base, bucket.range, subtree: subtree)
         }
         travel.firstOperation = travel.firstOperation ?? group.collective.nextOperation
         travel.operations.append(
@@ -163,15 +179,16 @@ final class GradientExchange {
   ) throws(CommunicationError) -> CollectiveOperation {
     isSharded
       ? try group.collective.reduceScatter(
-        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange)
+        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange,
+        keeping: self)
       : try group.collective.allReduce(
-        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange)
+        contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange,
+        keeping: self)
   }
 
   /// Sends the rows of the word table that anyone touched.
   private func exchange(
-    _ rows: [Int32], of table: GradientBuckets.WordTable, _ travel: inout Travel,
-    _ batches: [PackedBatch], step: Int
+    _ rows: [Int32], of table: GradientBuckets.WordTable, _ travel: inout Travel
   ) throws {
     let union =
       isSharded
@@ -184,11 +201,11 @@ final class GradientExchange {
       room = max(union.count, 2 * room, 1)
       shorts = arenas.map { _ in .allocate(capacity: room) }
     }
-    for ((arena, batch), short) in zip(zip(arenas, batches), shorts) {
+    for (subtree, (arena, short)) in zip(arenas, shorts).enumerated() {
       let own = arena.touchedRows ?? rows
       for row in own {
         let start = table.range.lowerBound + Int(row) * table.width
-        try check(arena.base, start..<start + table.width, of: batch, step: step)
+        try check(arena.base, start..<start + table.width, subtree: subtree)
       }
       union.gather(
         RowSums(
@@ -203,28 +220,10 @@ final class GradientExchange {
   ///
   /// Nothing leaves a group of one: there the optimizer finds it.
   private func check(
-    _ values: UnsafePointer<Float>, _ range: Range<Int>, of batch: PackedBatch, step: Int
-  ) throws(RankError) {
-    guard group.size > 1, !Finiteness.holds(values + range.lowerBound, count: range.count) else {
-      return
-    }
-    // Backward goes from the last tensor to the first, and so does what went wrong.
-    let found = engine.table.parameters.reversed().lazy.compactMap { parameter in
-      parameter.range.clamped(to: range).first { !values[$0].isFinite }.map { (parameter, $0) }
-    }.first
-    guard let (parameter, element) = found else {
-      preconditionFailure("elements \(range) are not finite, and each of them is")
-    }
-    let examples = batch.sequences.prefix(8).map { "\($0.exampleID + 1)" }.joined(
-      separator: ", ")
-    let more = batch.sequences.count > 8 ? " and \(batch.sequences.count - 8) more" : ""
-    let shape = parameter.shape.map(String.init).joined(separator: " × ")
-    throw RankError(
-      exitCode: ExitCode.notFinite,
-      "\(group.collective.name(of: group.rank)), step \(step + 1): the gradient of \(parameter.name) [\(shape)] is \(values[element]) "
-        + "at element \(element - parameter.range.lowerBound); its rows are \(examples)\(more). "
-        + "The last checkpoint is from before. Lower optimizer.learningRate, set optimizer.clipNorm, or look at these rows."
-    )
+    _ values: UnsafePointer<Float>, _ range: Range<Int>, subtree: Int
+  ) throws(GradientNotFinite) {
+    guard group.size > 1, let found = notFinite(values, range, subtree: subtree) else { return }
+    throw found
   }
 }
 

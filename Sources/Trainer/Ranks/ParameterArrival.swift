@@ -1,5 +1,4 @@
 import Collective
-import Model
 
 /// Parameters that other ranks updated and that are still on their way.
 ///
@@ -13,28 +12,12 @@ final class ParameterArrival {
     let finish: (() -> Void)?
   }
 
-  /// Keeps what unfinished gatherings need.
-  private final class Unfinished {
-    let gathers: [Gather]
-    init(_ gathers: [Gather]) { self.gathers = gathers }
-  }
-
   /// Ascending by where what they bring ends.
   private var gathers: [Gather] = []
-  private let parameters: Arena
   /// What ended the exchange, until someone can throw it.
   private var problem: CommunicationError?
   /// Seconds waited since the last `takeSeconds`.
   private var seconds = 0.0
-
-  init(_ parameters: Arena) { self.parameters = parameters }
-
-  deinit {
-    // The network writes into them, and into what `finish` reads, until the process ends.
-    guard !gathers.isEmpty else { return }
-    _ = Unmanaged.passRetained(parameters)
-    _ = Unmanaged.passRetained(Unfinished(gathers))
-  }
 
   /// Adds a gathering of the elements from `start` on; `start` is behind all earlier ones.
   ///

@@ -34,7 +34,7 @@ extension RankGroup {
     if chunks == nil {
       let bytes = UnsafeMutableRawBufferPointer(
         start: arena.base, count: arena.count * MemoryLayout<Float>.stride)
-      try collective.broadcast(bytes).wait()
+      try collective.broadcast(bytes, keeping: arena).wait()
       let digest = ParameterDigest.of(
         arena, chunks: 0..<(arena.count + Optimizer.chunkSize - 1) / Optimizer.chunkSize, pool: pool
       )
@@ -44,13 +44,12 @@ extension RankGroup {
     // What is not kept passes through a window.
     let kept = Set(chunks ?? [])
     let size = Optimizer.chunkSize * 16
-    let window = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * size, alignment: 64)
+    let window = Window(byteCount: 4 * size)
     for start in stride(from: 0, to: arena.count, by: size) {
       let count = min(size, arena.count - start)
-      let bytes = UnsafeMutableRawBufferPointer(rebasing: window[..<(4 * count)])
+      let bytes = UnsafeMutableRawBufferPointer(rebasing: window.bytes[..<(4 * count)])
       if isRoot { bytes.copyMemory(from: UnsafeRawBufferPointer(arena[start..<start + count])) }
-      // On failure the window stays: the network may still read it.
-      try collective.broadcast(bytes).wait()
+      try collective.broadcast(bytes, keeping: window).wait()
       guard !isRoot else { continue }
       for first in stride(from: 0, to: count, by: Optimizer.chunkSize)
       where kept.contains((start + first) / Optimizer.chunkSize) {
@@ -59,7 +58,13 @@ extension RankGroup {
           from: UnsafeRawBufferPointer(rebasing: bytes[4 * first..<4 * (first + length)]))
       }
     }
-    window.deallocate()
+  }
+
+  /// Memory through which an arena passes.
+  private final class Window {
+    let bytes: UnsafeMutableRawBufferPointer
+    init(byteCount: Int) { bytes = .allocate(byteCount: byteCount, alignment: 64) }
+    deinit { bytes.deallocate() }
   }
 
   /// Gives back the memory of the chunks of `arena` that other ranks own.
@@ -139,7 +144,8 @@ extension RankGroup {
     of examples: [SequenceInput], engine: Engine, parameters: Arena
   ) throws -> [HeadOutput] {
     guard size > 1 else { return engine.outputs(of: examples, parameters: parameters) }
-    let own = engine.outputs(of: share(of: examples), parameters: parameters)
+    let own = engine.outputs(
+      of: share(of: examples), parameters: parameters, progress: collective.noteProgress)
     let blobs = try collective.allGather(HeadOutput.encode(own)).wait()
     let shares = shares(of: examples)
     var results = [HeadOutput?](repeating: nil, count: examples.count)

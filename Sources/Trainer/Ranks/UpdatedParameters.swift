@@ -89,7 +89,8 @@ final class UpdatedParameters {
   ) throws(CommunicationError) {
     arrival.add(
       try group.collective.allGather(
-        parameters.base + piece.start, plan: piece.plan, exchange: exchange), from: piece.start)
+        parameters.base + piece.start, plan: piece.plan, exchange: exchange, keeping: parameters),
+      from: piece.start)
   }
 
   private func send(
@@ -101,7 +102,7 @@ final class UpdatedParameters {
     let (short, values) = (short, parameters.base + table.range.lowerBound)
     union.pack(values, into: short.base, ownedBy: group.rank)
     let operation = try group.collective.allGather(
-      short.base, plan: union.plan, exchange: exchange)
+      short.base, plan: union.plan, exchange: exchange, keeping: short)
     arrival.add(operation, from: table.range.lowerBound) {
       union.scatter(short.base, into: values)
     }

@@ -34,7 +34,7 @@ package enum ExitStatus: Int32, Error, Sendable {
     case is RecipeErrors: self = .usage
     case is DataErrors, is VocabularyError, is TruncationError: self = .data
     case let error as WeightsError: self = error.rule == .output ? .inputOutput : .data
-    case is OptimizerError: self = .notFinite
+    case is OptimizerError, is StepNotFinite: self = .notFinite
     case let error as CheckpointError: self = error.rule == .mismatch ? .usage : .inputOutput
     case let errors as PreparationErrors: self = errors.errors.first.map(ExitStatus.init) ?? .usage
     case is CocoaError: self = .inputOutput

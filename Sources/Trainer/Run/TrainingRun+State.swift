@@ -40,25 +40,30 @@ extension TrainingRun {
 
   /// What enters the bits and must be the same on every rank.
   private func agreement() throws -> [(name: String, value: String)] {
-    [
+    var items: [(name: String, value: String)] = [
       ("the recipe", String(prepared.recipe.resultDigest.prefix(16))),
       ("the rows", String(dataFingerprint.prefix(16))),
       (
         "the vocabulary",
         String(try PreparedRun.vocabularyDigest(prepared.vocabularyURL).prefix(16))
       ),
-      ("the kernels", numerics),
+    ]
+    items += numerics.items
+    items += [
       ("the number of steps", "\(prepared.totalSteps)"),
       ("the model", "\(prepared.configuration)"),
       ("the optimizer's sharding", trainingStep.isSharded ? "sharded" : "whole"),
     ]
+    return items
   }
 
   /// Rank 0's part: reads the last checkpoint, or makes the first weights.
   private func begin(_ files: Files) throws -> Int {
     let (directory, store) = (files.directory, files.store)
     for notice in files.notices { output.write(notice + "\n") }
-    if let loaded = try store.load(into: parameters, optimizer: optimizer) {
+    let loaded = try store.load(
+      into: parameters, optimizer: optimizer, progress: group.collective.noteProgress)
+    if let loaded {
       for notice in loaded.notices { output.write(notice + "\n") }
       try check(loaded.state, directory)
       best = loaded.state.best
@@ -97,7 +102,8 @@ extension TrainingRun {
       output.write("all weights drawn from seed \(prepared.recipe.seed)\n")
       return
     }
-    let report = try model.load(into: parameters, table: table)
+    let report = try model.load(
+      into: parameters, table: table, progress: group.collective.noteProgress)
     let missing = Set(report.missing.map(\.name))
     draws.fill(missing, of: table, in: parameters, purpose: .headInitialisation) {
       ParameterInitialization.distribution(head, shape: $0.shape, range: range)
@@ -111,13 +117,6 @@ extension TrainingRun {
   }
 
   // MARK: Checkpoints
-
-  /// What the bits of a run depend on beside its recipe and rows.
-  private var numerics: String {
-    let contract = engine.contract
-    return
-      "OpenBLAS \(BLAS.coreName), rows independent \(contract.rowsAreIndependent), folded rows \(contract.foldedRows)"
-  }
 
   /// Writes a checkpoint at rank 0, of which every rank holds a part; returns the digest of its weights on every rank.
   ///
@@ -135,7 +134,7 @@ extension TrainingRun {
     if let store = files?.store {
       let draft = try draft(step: step, moments: moments, in: store)
       digest = draft.saved.weightsDigest
-      publication = BackgroundWork { try store.publish(draft) }
+      publication = BackgroundWork { progress in try store.publish(draft, progress: progress) }
     } else if trainingStep.isSharded {
       try SafetensorsWriter.stream(moments, metadata: [:]) { _ in }
     }
@@ -145,7 +144,8 @@ extension TrainingRun {
   /// Returns when the last checkpoint is on rank 0's disk.
   func awaitDisk() throws {
     defer { publication = nil }
-    try publication?.wait()
+    // What the disk does meanwhile is this rank's progress only while it waits for it.
+    try publication?.wait(onProgress: group.collective.noteProgress)
   }
 
   /// Throws what the last checkpoint's disk said, if it has said something.
@@ -162,8 +162,9 @@ extension TrainingRun {
         step: step, epoch: place.epoch, positionInEpoch: place.positions.lowerBound, best: best,
         seed: recipe.seed, batchSize: recipe.batch.size, leaves: recipe.batch.leaves,
         dataFingerprint: dataFingerprint, recipeHash: recipe.resultDigest,
-        dialect: recipe.model.dialect, numericsFingerprint: numerics),
-      parameters: parameters, moments: moments, optimizer)
+        dialect: recipe.model.dialect, numericsFingerprint: numerics.fingerprint),
+      parameters: parameters, moments: moments, optimizer,
+      progress: group.collective.noteProgress)
   }
 
   private var dataFingerprint: String {
@@ -192,9 +193,9 @@ extension TrainingRun {
         "The rows of \(prepared.train.file)\(prepared.dev.map { " or \($0.file)" } ?? "") are not those that \(directory.url.path) was started with. "
           + "Restore them, or start another run with --run.")
     }
-    if state.numericsFingerprint != numerics {
+    if !numerics.continues(state.numericsFingerprint) {
       output.write(
-        "note: the run was started with \(state.numericsFingerprint), this machine has \(numerics): the last bits of the weights may differ from an undisturbed run's\n"
+        "note: the run was started with \(state.numericsFingerprint), this machine has \(numerics.fingerprint): the last bits of the weights may differ from an undisturbed run's\n"
       )
     }
   }
@@ -225,7 +226,8 @@ extension TrainingRun {
         labels: definition.labels.count == definition.head.outputs ? definition.labels : nil,
         head: definition.head),
       vocabulary: vocabulary, lowercase: definition.lowercase,
-      extra: [TaskDefinition.fileName: [UInt8](definition.encoded())])
+      extra: [TaskDefinition.fileName: [UInt8](definition.encoded())],
+      progress: group.collective.noteProgress)
   }
 }
 

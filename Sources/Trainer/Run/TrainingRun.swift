@@ -25,6 +25,7 @@ package final class TrainingRun {
   let optimizer: Optimizer
   let trainingStep: DistributedStep
   let memory: MemoryPlan
+  let numerics: Numerics
   private let requests: RunRequests
   /// Where messages and progress go, and whether that is a terminal.
   let output: Output
@@ -78,17 +79,19 @@ package final class TrainingRun {
 
   /// Sets up the memory of a run; nothing is read or written but, with `access` for writing, the run's directory.
   ///
-  /// `directory` is rank 0's; the other ranks have none.
+  /// `directory` is rank 0's; the other ranks have none. `numerics` are those of this process, but for tests.
   package init(
     _ prepared: PreparedRun, group: RankGroup, directory: RunDirectory?,
     access: Access = .writing, engine: Engine, memory: MemoryPlan,
-    exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests, output: Output
+    exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests,
+    numerics: Numerics? = nil, output: Output
   ) throws {
     precondition(group.isRoot == (directory != nil), "rank \(group.rank) and a run's directory")
     self.prepared = prepared
     self.group = group
     self.engine = engine
     self.memory = memory
+    self.numerics = try numerics ?? Numerics(engine.contract)
     engine.recomputes = memory.recomputes
     self.requests = requests
     self.output = output
@@ -200,16 +203,19 @@ package final class TrainingRun {
       return StepOutcome(
         result: result, loss: result.loss / denominator, rate: rate,
         tokens: leaves.reduce(0) { $1.reduce($0) { $0 + $1.tokenCount } })
-    } catch let error as LossNotFinite {
-      throw RunError(.notFinite, notFinite(step: step, "the loss is \(error.value)", rows: rows))
-    } catch let error as OptimizerError {
-      let shape = error.shape.map(String.init).joined(separator: " × ")
+    } catch let error as StepNotFinite {
       throw RunError(
         .notFinite,
-        notFinite(
-          step: step,
+        notFinite(step: step, error.finding, error.origin(prepared.train.file)))
+    } catch let error as OptimizerError {
+      // Finite gradients of the ranks whose sum is not.
+      let shape = error.shape.map(String.init).joined(separator: " × ")
+      let all = StepNotFinite(
+        finding:
           "the gradient of \(error.tensor) [\(shape)] is \(error.value) at element \(error.index)",
-          rows: rows))
+        rows: rows.map(UInt64.init), namesCulprits: false)
+      throw RunError(
+        .notFinite, notFinite(step: step, all.finding, all.origin(prepared.train.file)))
     }
   }
 
@@ -246,11 +252,8 @@ package final class TrainingRun {
     return (result.saves, result.stops)
   }
 
-  private func notFinite(step: Int, _ finding: String, rows: [Int]) -> String {
-    let shown = rows.prefix(8).map { "\($0 + 1)" }.joined(separator: ", ")
-    let more = rows.count > 8 ? " and \(rows.count - 8) more" : ""
-    return
-      "step \(step + 1): \(finding); the step's rows of \(prepared.train.file) are \(shown)\(more). "
+  private func notFinite(step: Int, _ finding: String, _ origin: String) -> String {
+    "step \(step + 1): \(finding); \(origin). "
       + "The last checkpoint is from before. Lower optimizer.learningRate, set optimizer.clipNorm, or look at these rows."
   }
 
@@ -356,7 +359,8 @@ package final class TrainingRun {
     let arena = try trainingStep.lendGradient()
     if let files {
       let folder = try ModelFolder.open(files.directory.best, dialect: .huggingface)
-      try folder.load(into: arena, table: prepared.table)
+      try folder.load(
+        into: arena, table: prepared.table, progress: group.collective.noteProgress)
     }
     try group.broadcast(arena, what: "the best model", pool: engine.pool)
     let epoch = prepared.batches.place(ofStep: max(step - 1, 0)).epoch

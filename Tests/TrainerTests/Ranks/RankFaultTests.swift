@@ -33,7 +33,7 @@ import Trainer
     let ownership = try LeafOwnership(ranks: 3, leaves: run.leaves)
     let own = run.leavesByStep[1][ownership.leaves(of: 1)].flatMap { $0 }.map(\.exampleID)
     let rows = try #require(
-      sentence.split(separator: "its rows are ").last?.split(separator: ".").first)
+      sentence.split(separator: "it comes from rows ").last?.split(separator: ".").first)
     let named = rows.split(separator: ", ").compactMap { UInt64($0) }
     #expect(!named.isEmpty && named.allSatisfy { own.contains($0 - 1) }, "\(rows) of \(own)")
     for rank in [0, 2] {
@@ -41,6 +41,59 @@ import Trainer
       #expect(error?.exitCode == 78)
       #expect("\(error.map { "\($0)" } ?? "")" == "rank 1 failed: \(sentence)")
     }
+  }
+
+  /// A run with one step of 31 rows, and the last of a rank's rows: far behind the first eight.
+  private static let wide = TinyRun(rows: 31, batchSize: 31)
+
+  /// Makes the loss of `row` alone NaN: by a word that no other row has.
+  private static func spoil(_ row: SequenceInput, _ parameters: Arena, _ table: ParameterTable) {
+    let others = Set(
+      wide.leavesByStep[0].flatMap { $0 }.filter { $0.exampleID != row.exampleID }.flatMap(\.ids))
+    guard let words = table["bert.embeddings.word_embeddings.weight"],
+      let word = row.ids.first(where: { !others.contains($0) })
+    else {
+      Issue.record("row \(row.exampleID) has no word of its own")
+      return
+    }
+    parameters.base[words.range.lowerBound + Int(word) * words.shape[1]] = .nan
+  }
+
+  @Test func `of all rows of a rank the one that gives a NaN is named`() throws {
+    let run = Self.wide
+    let ownership = try LeafOwnership(ranks: 2, leaves: run.leaves)
+    let own = run.leavesByStep[0][ownership.leaves(of: 1)].flatMap { $0 }
+    let culprit = try #require(own.last)
+    #expect(own.count > 8)
+    let outcomes = try outcomes(ranks: 2) { collective in
+      try run.run(on: collective, exchange: ExchangeSettings()) { _, parameters, table in
+        if collective.rank == 1 { Self.spoil(culprit, parameters, table) }
+      }
+    }
+    let error = #expect(throws: RankError.self) { try outcomes[1].get() }
+    #expect(
+      error?.description.hasPrefix(
+        "rank 1, step 1: the gradient of classifier.bias [3] is nan at element 0; it comes from row \(culprit.exampleID + 1). "
+      ) == true, "\(error.map { "\($0)" } ?? "")")
+  }
+
+  @Test(arguments: [nil, 1])
+  func `one process names the tensor and the row of a loss that is NaN`(
+    leavesAtOnce: Int?
+  ) throws {
+    let run = Self.wide
+    let culprit = try #require(run.leavesByStep[0].flatMap { $0 }.last)
+    let outcomes = try outcomes(ranks: 1) { collective in
+      try run.run(on: collective, leavesAtOnce: leavesAtOnce, exchange: ExchangeSettings()) {
+        _, parameters, table in Self.spoil(culprit, parameters, table)
+      }
+    }
+    let error = #expect(throws: StepNotFinite.self) { try outcomes[0].get() }
+    #expect(
+      error?.finding == "the loss is nan, the gradient of classifier.bias [3] is nan at element 0")
+    #expect(error?.rows == [culprit.exampleID] && error?.namesCulprits == true)
+    #expect(
+      error?.origin("train.tsv") == "it comes from row \(culprit.exampleID + 1) of train.tsv")
   }
 
   @Test func `a parameter that changed on one rank is found within sixteen steps`() throws {
