@@ -291,6 +291,22 @@ private func object(_ line: String) throws -> [String: Any] {
     #expect(result.lines.first?.contains("[84]") == true)
   }
 
+  @Test func `a process that chose its kernels and started again is called lockstep`() throws {
+    let result = try Program.shell(
+      """
+      unset OPENBLAS_NUM_THREADS LOCKSTEP_KERNEL_CHOICE
+      "$LOCKSTEP" bench --model tiny --steps 100000 --threads 1 2>/dev/null & process=$!
+      for _ in $(seq 3000); do
+        tr '\\0' '\\n' </proc/$process/environ | grep -q ^LOCKSTEP_KERNEL_CHOICE && break
+        sleep 0.01
+      done
+      tr '\\0' '\\n' </proc/$process/environ | grep -c ^LOCKSTEP_KERNEL_CHOICE
+      cat /proc/$process/comm
+      kill $process
+      """, in: folder.url)
+    #expect(result.lines == ["1", "lockstep"], "\(result.messages)")
+  }
+
   @Test func `inspect, convert, bench and doctor answer on standard output`() throws {
     let inspected = try run("inspect", model, "--json", input: "")
     #expect(inspected.status == 0)

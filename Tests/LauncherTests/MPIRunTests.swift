@@ -73,6 +73,28 @@ struct MPIRunTests {
       !FileManager.default.fileExists(atPath: task.url.appending(path: "run/metrics.jsonl").path))
   }
 
+  @Test func `a rank with another build of the program is named`() throws {
+    let task = try MadeUpTask()
+    let result = try Self.ranks(
+      2,
+      "if [ $RANK = 1 ]; then cp $LOCKSTEP other; echo >>other; exec ./other ${TRAIN#* } --run run; else exec $TRAIN --run run; fi",
+      in: task)
+    #expect(result.status == 77, "\(result.messages)")
+    #expect(
+      result.messages.contains(#/The ranks disagree about the program: [0-9a-f]{16} on rank 0 /#),
+      "\(result.messages)")
+  }
+
+  @Test func `what compares one process with itself refuses several, as usage`() throws {
+    let result = try Self.ranks(
+      2, "exec $LOCKSTEP bench --price --model tiny --steps 1", in: MadeUpTask())
+    #expect(result.status == 64, "\(result.messages)")
+    #expect(
+      result.messages.contains(
+        "--price compares two computations of one process: run it without mpirun."),
+      "\(result.messages)")
+  }
+
   @Test
   func `a rank killed in the middle ends the job, and other ranks finish the run with its bits`()
     throws

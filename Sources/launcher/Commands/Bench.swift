@@ -68,6 +68,10 @@ struct Bench: ParsableCommand {
       throw ValidationError("--leaves and --leaves-at-once are powers of two.")
     }
     guard (0..<1).contains(dropout) else { throw ValidationError("--dropout is below 1.") }
+    guard !price || Ranks.count == 1 else {
+      throw ValidationError(
+        "--price compares two computations of one process: run it without mpirun.")
+    }
   }
 
   func run() throws {
@@ -77,16 +81,12 @@ struct Bench: ParsableCommand {
         leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
       shape.recomputes = recompute
       if collective.isRoot { Console.message(KernelChoice.description) }
-      if price { try measurePrice(shape, collective) } else { try measure(shape, collective) }
+      if price { try measurePrice(shape) } else { try measure(shape, collective) }
     }
   }
 
   /// Steps with the leaves and with one, in turns.
-  private func measurePrice(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
-    guard collective.size == 1 else {
-      throw ValidationError(
-        "--price compares two computations of one process: run it without mpirun.")
-    }
+  private func measurePrice(_ shape: BenchmarkShape) throws {
     let ratios = try Benchmark.price(shape, threads: threadCount, warmup: warmup, pairs: steps) {
       Console.message(
         "pair \($0)  \(leaves) leaves \(String(format: "%.3f", $1)) s, one \(String(format: "%.3f", $2)) s"

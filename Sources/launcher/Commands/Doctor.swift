@@ -16,14 +16,16 @@ struct Doctor: ParsableCommand {
 
   func run() throws {
     let contract = BLASContract(hidden: 768, intermediate: 3_072)
+    let numerics = try Numerics(contract)
     let known = ["avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "amx_bf16"]
-    let flags = known.filter(Machine.flags.contains)
+    let flags = known.filter(Processor.flags.contains)
     let gigabytes = { (bytes: Int) in String(format: "%.1f GB", Double(bytes) / 1e9) }
     var lines = [
       "CPU        \(Machine.processorName), \(Machine.processors) usable\(flags.isEmpty ? "" : "; \(flags.joined(separator: " "))")",
       "memory     \(gigabytes(Machine.availableMemory)) available",
       KernelChoice.description.replacingOccurrences(of: "BLAS kernels ", with: "BLAS       "),
       "           \(BLAS.configuration)",
+      "numerics   program \(numerics.program), kernel results \(numerics.kernelResults): the same on every host of a run",
       "kernels    rows of products \(contract.rowsAreIndependent ? "do not depend on their neighbours" : "depend on their neighbours: leaves are computed by themselves, which is slower")",
       "           weight gradients of up to \(contract.foldedRows) tokens are added inside the product",
       "MPI        \(MPILibrary.version ?? "the library does not say its version")",
@@ -39,7 +41,7 @@ struct Doctor: ParsableCommand {
   /// What will not work here, each with its remedy.
   private static func obstacles(_ contract: BLASContract) -> [String] {
     var obstacles: [String] = []
-    let needed = ["avx2", "fma"].filter { !Machine.flags.contains($0) }
+    let needed = ["avx2", "fma"].filter { !Processor.flags.contains($0) }
     if !needed.isEmpty {
       obstacles.append(
         "This CPU has no \(needed.joined(separator: " and ")); training needs a CPU from 2013 or later."

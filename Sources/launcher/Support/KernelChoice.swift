@@ -26,7 +26,12 @@ enum KernelChoice {
     setenv(marker, needsFamily ? "SkylakeX" : "", 1)
     setenv(threads, "1", 1)
     if needsFamily { setenv(coreType, "SkylakeX", 1) }
-    execv("/proc/self/exe", CommandLine.unsafeArgv)
+    // By its own path, so that it is called by its name and not `exe`; a file that was replaced meanwhile has only the link.
+    let link = "/proc/self/exe"
+    if let path = try? FileManager.default.destinationOfSymbolicLink(atPath: link) {
+      execv(path, CommandLine.unsafeArgv)
+    }
+    execv(link, CommandLine.unsafeArgv)
     // Without /proc the library's own choice stands; it is slower, not wrong.
     for name in [marker, coreType] { unsetenv(name) }
   }

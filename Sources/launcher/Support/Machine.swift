@@ -1,4 +1,5 @@
 import Foundation
+import Model
 
 /// What this machine gives to this process.
 enum Machine {
@@ -15,14 +16,6 @@ enum Machine {
     return max(1, count)
   }
 
-  /// The first CPU's flags, such as `avx512f`; the kernel lists what it supports itself.
-  static let flags: Set<String> = {
-    for line in lines(of: "/proc/cpuinfo") where line.hasPrefix("flags") {
-      return Set(line.split(separator: " ").map(String.init))
-    }
-    return []
-  }()
-
   /// The CPU's name.
   static let processorName: String = {
     for line in lines(of: "/proc/cpuinfo") where line.hasPrefix("model name") {
@@ -35,7 +28,7 @@ enum Machine {
 
   /// Whether the CPU and the system have the four extensions that OpenBLAS' AVX-512 kernels use.
   static var hasAVX512: Bool {
-    flags.isSuperset(of: ["avx512f", "avx512dq", "avx512bw", "avx512vl"])
+    Processor.flags.isSuperset(of: ["avx512f", "avx512dq", "avx512bw", "avx512vl"])
   }
 
   /// Bytes that the process may still take: free memory, or less where a control group says so.

@@ -55,6 +55,9 @@ struct ExchangeOptions: ParsableArguments {
 
 /// Joining and leaving the ranks that `mpirun` started.
 enum Ranks {
+  /// Ranks that `mpirun` started; 1 without it.
+  static var count: Int { number("OMPI_COMM_WORLD_SIZE") ?? 1 }
+
   /// Ranks on this host, this one among them; 1 without `mpirun`.
   static var onThisHost: Int { number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1 }
 
