@@ -63,7 +63,7 @@ import Testing
           return short
         }
         let reduce = isSharded ? engine.reduceScatter : engine.allReduce
-        try reduce(shorts.map(\.start), union.plan, ownership, .automatic, .float32).wait()
+        try reduce(shorts.map(\.start), union.plan, ownership, .automatic, .float32, nil).wait()
         let result = Buffer(.init(repeating: 0, count: tableRows * width))
         union.scatter(
           shorts[0].start, into: result.start, ownedBy: isSharded ? engine.rank : nil)
