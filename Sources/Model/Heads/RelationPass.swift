@@ -142,7 +142,9 @@ struct RelationPass: HeadPass {
     let copy = UnsafeMutablePointer<Float>.allocate(capacity: count * (h + 2 * c))
     defer { copy.deallocate() }
     let scores = copy + count * h
-    for span in spans(subject.values + range.lowerBound * 2, count, 1, relation.subjectThresholds) {
+    for span in Head.spans(
+      subject.values + range.lowerBound * 2, count, 1, relation.subjectThresholds)
+    {
       condition.compute(rows, range, subject: (span.start, span.end), into: copy)
       RowProduct.forward(
         count, 2 * c, h, copy, h, setting.parameters + object.weight, scores, 2 * c)
@@ -151,7 +153,7 @@ struct RelationPass: HeadPass {
           for i in 0..<2 * c { scores[row * 2 * c + i] += setting.parameters[bias + i] }
         }
       }
-      for object in spans(scores, count, c, relation.objectThresholds) {
+      for object in Head.spans(scores, count, c, relation.objectThresholds) {
         found += [
           Float(span.start), Float(span.end), Float(object.start), Float(object.end),
           Float(object.class), min(span.score, object.score),
@@ -160,11 +162,23 @@ struct RelationPass: HeadPass {
     }
     return found
   }
+}
+
+extension Head {
+  /// A relation target: the tokens of the conditioning subject (first, last), the subjects, its objects with their predicates;
+  /// tokens of the whole sequence, ends included.
+  package static func relationTarget(
+    first: Int, last: Int, subjects: [(start: Int, end: Int)],
+    objects: [(start: Int, end: Int, predicate: Int)]
+  ) -> [Float] {
+    ([first, last, subjects.count] + subjects.flatMap { [$0.start, $0.end] }
+      + [objects.count] + objects.flatMap { [$0.start, $0.end, $0.predicate] }).map { Float($0) }
+  }
 
   /// Each start above its threshold with the first end from there on that is above the other and of the same class.
   ///
   /// `logits [S, 2C]`, starts first. [CLS] and [SEP] are no part of a span.
-  private func spans(
+  package static func spans(
     _ logits: UnsafePointer<Float>, _ count: Int, _ classes: Int, _ thresholds: Head.Thresholds
   ) -> [(start: Int, end: Int, class: Int, score: Float)] {
     func probability(_ token: Int, _ output: Int) -> Float {
@@ -183,17 +197,5 @@ struct RelationPass: HeadPass {
       }
     }
     return spans
-  }
-}
-
-extension Head {
-  /// A relation target: the tokens of the conditioning subject (first, last), the subjects, its objects with their predicates;
-  /// tokens of the whole sequence, ends included.
-  package static func relationTarget(
-    first: Int, last: Int, subjects: [(start: Int, end: Int)],
-    objects: [(start: Int, end: Int, predicate: Int)]
-  ) -> [Float] {
-    ([first, last, subjects.count] + subjects.flatMap { [$0.start, $0.end] }
-      + [objects.count] + objects.flatMap { [$0.start, $0.end, $0.predicate] }).map { Float($0) }
   }
 }

@@ -37,6 +37,7 @@ extension BertConfiguration {
     configuration.hiddenDropout = try fields.number("hidden_dropout_prob", 0..<1, default: 0.1)
     configuration.attentionDropout = try fields.number(
       "attention_probs_dropout_prob", 0..<1, default: 0.1)
+    configuration.classifierDropout = try fields.optionalNumber("classifier_dropout", 0..<1)
     configuration.layerNormEpsilon = try fields.number(
       "layer_norm_eps", .leastNonzeroMagnitude..<1, default: dialect.layerNormEpsilon)
     configuration.initializerRange = try fields.number(
@@ -122,6 +123,11 @@ private struct ConfigurationFields {
         "give a number from \(range.lowerBound) to below \(range.upperBound)")
     }
     return Float(number)
+  }
+
+  /// nil where the member is absent or null.
+  func optionalNumber(_ key: String, _ range: Range<Float>) throws -> Float? {
+    try member(key) == nil ? nil : number(key, range, default: 0)
   }
 
   func activation(dialect: Dialect) throws -> BertConfiguration.Activation {

@@ -18,6 +18,8 @@ package struct BertConfiguration: Sendable, Equatable {
   package var layerNormEpsilon: Float = 1e-12
   package var hiddenDropout: Float = 0.1
   package var attentionDropout: Float = 0.1
+  /// Dropout of what a classifier reads; nil: `hiddenDropout`.
+  package var classifierDropout: Float?
   /// keras-bert drops embeddings before their layer norm, everyone else after it.
   package var embeddingDropoutBeforeNorm = false
   /// The spread of newly initialised weights.

@@ -3,7 +3,7 @@ import Foundation
 /// Texts with their (subject, predicate, object) triples, as DuIE and the recipes of 2019 write them.
 ///
 /// JSON Lines or one JSON array of `{"text": …, "spo_list": […]}`, where a triple is a list of three texts or an object with `subject`,
-/// `predicate` and `object`; other keys are passed over. Without triples `text` alone is needed.
+/// `predicate` and `object`; other keys are passed over. For prediction `text` alone is needed; triples that are there are read.
 package struct RelationFile: Sendable {
   package struct Triple: Sendable, Hashable, Decodable {
     package var subject: String
@@ -43,11 +43,14 @@ package struct RelationFile: Sendable {
     package let line: Int
     package let text: String
     package let triples: [Triple]
+    /// Whether the file says what the triples are; without it there are none here.
+    package let hasTriples: Bool
 
-    package init(line: Int, text: String, triples: [Triple]) {
+    package init(line: Int, text: String, triples: [Triple], hasTriples: Bool = true) {
       self.line = line
       self.text = text
       self.triples = triples
+      self.hasTriples = hasTriples
     }
   }
 
@@ -55,15 +58,37 @@ package struct RelationFile: Sendable {
   /// What the numbers of the rows count.
   package let unit: RowUnit
   package let rows: [Row]
+  /// Lines of rows, read for prediction, whose `spo_list` is no list of triples.
+  package let unreadable: [Int]
 
-  package init(file: String, unit: RowUnit = .line, rows: [Row]) {
+  package init(file: String, unit: RowUnit = .line, rows: [Row], unreadable: [Int] = []) {
     self.file = file
     self.unit = unit
     self.rows = rows
+    self.unreadable = unreadable
   }
 
   private struct Labelled: Decodable { let text: String, spo_list: [Triple] }
-  private struct Bare: Decodable { let text: String }
+
+  /// A row to predict: its triples may be absent, or of a kind that is not read.
+  private struct Bare: Decodable {
+    let text: String
+    let triples: [Triple]?
+    let isUnreadable: Bool
+
+    private enum Key: String, CodingKey { case text, spo_list }
+
+    init(from decoder: any Decoder) throws {
+      let keys = try decoder.container(keyedBy: Key.self)
+      text = try keys.decode(String.self, forKey: .text)
+      do {
+        triples = try keys.decodeIfPresent([Triple].self, forKey: .spo_list)
+        isUnreadable = false
+      } catch {
+        (triples, isUnreadable) = (nil, true)
+      }
+    }
+  }
 
   private static let expected =
     "write {\"text\": \"…\", \"spo_list\": [[\"subject\", \"predicate\", \"object\"], …]}, one a line"
@@ -76,7 +101,11 @@ package struct RelationFile: Sendable {
       let found = try JSONObjects.read(url, as: Bare.self, expected: expected)
       return RelationFile(
         file: found.file, unit: found.unit,
-        rows: found.items.map { Row(line: $0.line, text: $0.value.text, triples: []) })
+        rows: found.items.map {
+          Row(
+            line: $0.line, text: $0.value.text, triples: $0.value.triples ?? [],
+            hasTriples: $0.value.triples != nil)
+        }, unreadable: found.items.filter(\.value.isUnreadable).map(\.line))
     }
     let found = try JSONObjects.read(url, as: Labelled.self, expected: expected)
     return RelationFile(

@@ -27,6 +27,12 @@ import Testing
     #expect(warnings.isEmpty)
   }
 
+  @Test func `a classifier's dropout may be its own`() throws {
+    #expect(try Self.read(#", "classifier_dropout": 0.3"#).0.classifierDropout == 0.3)
+    #expect(try Self.read(#", "classifier_dropout": null"#).0.classifierDropout == nil)
+    #expect(throws: WeightsError.self) { try Self.read(#", "classifier_dropout": 1"#) }
+  }
+
   @Test(arguments: [
     (
       Dialect.huggingface, BertConfiguration.Activation.geluErf, Float(1e-5), Float(0.2),
