@@ -56,8 +56,8 @@ package final class Engine {
   ///
   /// `trainable` holds one flag for each of `table.parameters`: the gradient of a frozen tensor is left
   /// as it is and costs nothing. `leavesAtOnce` (a power of two) leaves are computed together: fewer
-  /// need less memory. `closed` is called with an offset when all of `gradient` from there on is final; `reading` with one
-  /// before parameters in front of it are read, so that later ones may still be on their way.
+  /// need less memory. `closed` is called with an offset when all of `gradient` from there on is final, while backward of the last
+  /// leaves goes on; `reading` with one before parameters in front of it are read, so that later ones may still be on their way.
   package func gradient(
     of batch: PackedBatch, parameters: Arena, into gradient: Arena, randomness: Randomness?,
     trainable: [Bool]? = nil, leavesAtOnce: Int? = nil,
@@ -78,16 +78,31 @@ package final class Engine {
     } produce: { chunk, slot, _ in
       let part = batch.leaves(chunk * size..<min((chunk + 1) * size, leaves))
       let target = GradientTarget(arena: partial(slot, gradient), trained: trained)
+      // The last chunk's sum goes down through all pending ones, whatever their number: each range as soon as it is there.
+      let sums = chunk == chunks - 1 ? (0...slot).map { partial($0, gradient) } : []
+      var open = table.count
       let loss = pass(
-        part, parameters: parameters, randomness: randomness, target: target,
-        reading: reading, closed: chunks == 1 ? closed : { _ in })
+        part, parameters: parameters, randomness: randomness, target: target, reading: reading
+      ) { offset in
+        guard !sums.isEmpty else { return }
+        fold(sums, in: offset..<open, trained: trained)
+        open = offset
+        closed(offset)
+      }
+      if sums.count > 1 {
+        // Backward ends early above frozen layers.
+        fold(sums, in: 0..<open, trained: trained)
+        uniteTouchedRows(of: sums)
+      }
       losses[slot] = loss.numerator
       leafLosses += loss.leaves
     } merge: { from, into in
       losses[into] += losses[from]
-      add(partial(from, gradient), onto: partial(into, gradient), trained: trained)
+      guard leafLosses.count < leaves else { return }
+      let sums = [partial(into, gradient), partial(from, gradient)]
+      fold(sums, in: 0..<table.count, trained: trained)
+      uniteTouchedRows(of: sums)
     }
-    if chunks > 1 { closed(0) }
     return StepLoss(numerator: losses[0], leaves: leafLosses)
   }
 
@@ -105,23 +120,33 @@ package final class Engine {
     return pending[slot - 1]
   }
 
-  private func add(_ source: Arena, onto sum: Arena, trained: Set<Int>) {
-    if let ours = sum.touchedRows, let theirs = source.touchedRows {
-      sum.touchedRows = Set(ours).union(theirs).sorted()
-    } else {
-      sum.touchedRows = nil
-    }
-    let tile = 1 << 16
-    for parameter in table.parameters where trained.contains(parameter.range.lowerBound) {
-      let x = sum.base + parameter.range.lowerBound, y = source.base + parameter.range.lowerBound
-      let count = parameter.range.count
+  /// Adds the last of `sums` onto the one before it, that onto the one before, down to the first, in the trained tensors that
+  /// start in `range`.
+  private func fold(_ sums: [Arena], in range: Range<Int>, trained: Set<Int>) {
+    guard sums.count > 1 else { return }
+    let tile = 1 << 14
+    for parameter in table.parameters
+    where range.contains(parameter.range.lowerBound)
+      && trained.contains(parameter.range.lowerBound)
+    {
+      let first = parameter.range.lowerBound, count = parameter.range.count
       pool.run((count + tile - 1) / tile) { part, _ in
-        let start = part * tile
-        forLanes(min(tile, count - start)) { i, n in
-          x.store(x.lanes(start + i, n) + y.lanes(start + i, n), at: start + i, n)
+        let start = first + part * tile, length = min(tile, count - part * tile)
+        for into in (0..<sums.count - 1).reversed() {
+          let x = sums[into].base + start, y = sums[into + 1].base + start
+          forLanes(length) { i, n in x.store(x.lanes(i, n) + y.lanes(i, n), at: i, n) }
         }
       }
     }
+  }
+
+  /// The first of `sums` then has the touched rows of all; nil if one of them does not know its own.
+  private func uniteTouchedRows(of sums: [Arena]) {
+    var rows: Set<Int32>? = []
+    for sum in sums {
+      rows = rows.flatMap { rows in sum.touchedRows.map { rows.union($0) } }
+    }
+    sums[0].touchedRows = rows?.sorted()
   }
 
   /// Forward and backward of one chunk.

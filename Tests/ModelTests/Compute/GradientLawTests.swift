@@ -227,13 +227,14 @@ import Testing
     }
   }
 
-  @Test func `closed offsets descend to zero and what is closed is final`() {
+  @Test(arguments: [8, 4, 2, 1])
+  func `closed offsets descend to zero and what is closed is final`(atOnce: Int) {
     let (engine, parameters) = Self.model(hidden: 32, threads: 2)
-    let batch = Self.deal(Self.sequences([5, 17, 40]), leaves: 2)
+    let batch = Self.deal(Self.sequences([5, 17, 40, 3, 9, 60, 2, 31, 8]), leaves: 8)
     let gradient = Arena(count: engine.table.count)
     var seen: [(offset: Int, bits: [UInt32])] = []
     _ = engine.gradient(
-      of: batch, parameters: parameters, into: gradient, randomness: nil,
+      of: batch, parameters: parameters, into: gradient, randomness: nil, leavesAtOnce: atOnce,
       closed: { offset in
         seen.append((offset, gradient[offset..<gradient.count].map(\.bitPattern)))
       })
