@@ -3,7 +3,7 @@ import Model
 
 /// How a gradient is cut for its exchange: ranges of the flat arena, from the end to the start as backward
 /// finishes them, and the word table, of which only the touched rows travel.
-struct GradientBuckets {
+package struct GradientBuckets {
   struct Bucket {
     let range: Range<Int>
     let plan: SlicePlan
@@ -38,21 +38,35 @@ struct GradientBuckets {
       WordTable(range: $0.range, rows: $0.shape[0], width: $0.shape[1])
     }
     trainedRuns = Self.runs(trained.map(\.range))
-    let size = max(1, (bytes ?? .max) / 4)
-    var buckets: [Bucket] = []
-    for run in Self.runs(trained.filter { $0.name != apart?.name }.map(\.range)).reversed() {
+    let runs = Self.runs(trained.filter { $0.name != apart?.name }.map(\.range))
+    buckets = try Self.cut(runs, bytes: bytes).map { (range) throws(CommunicationError) in
+      Bucket(
+        range: range,
+        plan: isSharded
+          ? try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
+          : try SlicePlan.balanced(count: range.count, ranks: ranks))
+    }
+  }
+
+  /// Ranges of `bytes` bytes that cover `runs` (ascending) from the end to the start; nil makes one of each run.
+  ///
+  /// The first has a quarter of that at most, so that the network begins early, and so has the last, which is closed when
+  /// backward ends and of which nothing is hidden.
+  package static func cut(_ runs: [Range<Int>], bytes: Int?) -> [Range<Int>] {
+    guard let bytes else { return runs.reversed() }
+    let size = max(1, bytes / 4), small = max(1, size / 4)
+    var ranges: [Range<Int>] = []
+    for run in runs.reversed() {
       var end = run.upperBound
       while end > run.lowerBound {
-        let range = max(run.lowerBound, end - min(size, end))..<end
-        let plan =
-          isSharded
-          ? try SlicePlan.chunks(of: Optimizer.chunkSize, covering: range, ranks: ranks)
-          : try SlicePlan.balanced(count: range.count, ranks: ranks)
-        buckets.append(Bucket(range: range, plan: plan))
-        end = range.lowerBound
+        let left = end - run.lowerBound
+        var count = min(ranges.isEmpty ? small : size, left)
+        if run == runs.first, count == left, count > small { count -= small }
+        ranges.append(end - count..<end)
+        end -= count
       }
     }
-    self.buckets = buckets
+    return ranges
   }
 
   /// `ranges`, ascending, with neighbours joined.
