@@ -97,6 +97,38 @@ import Testing
     #expect(engine.finish(exitCode: 0) == ExitCode.stall)
   }
 
+  @Test(arguments: [true, false])
+  func `a rank that looks after nothing for long is silent, but for a thread that does`(
+    hasThread: Bool
+  ) throws {
+    let notices = Notices()
+    let results = try onRanks(
+      2,
+      settings: { rank in
+        var settings = settings(rank, notices: notices)
+        settings.silenceSeconds = 1
+        settings.stallSeconds = 60
+        guard rank == 1 else { return settings }
+        settings.progress = .cooperative
+        settings.idlePollSeconds = hasThread ? 0.05 : nil
+        return settings
+      }
+    ) { engine in
+      try engine.introduce()
+      engine.enter(phase: "writing a checkpoint", step: 3)
+      if engine.rank == 1 { usleep(2_500_000) }
+      try engine.barrier().wait()
+      return true
+    }
+    #expect(results == [true, true])
+    let isSilent = notices.all.contains { $0.contains(" has given no sign of life for ") }
+    #expect(isSilent == !hasThread)
+    if hasThread {
+      #expect(
+        notices.all.contains { $0.contains(" is still in writing a checkpoint, step 3, since ") })
+    }
+  }
+
   @Test func `time in which nobody looked, as when a machine sleeps, is nobody's silence`() throws {
     let notices = Notices()
     let results = try onRanks(

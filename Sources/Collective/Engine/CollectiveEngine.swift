@@ -19,6 +19,11 @@ package final class CollectiveEngine: @unchecked Sendable {
 
   package struct Settings: Sendable {
     package var progress = Progress.thread
+    /// With cooperative progress, how often a thread that sleeps between looks after the messages, whatever the rank is doing: its
+    /// heartbeats go on while it reads rows or writes a checkpoint.
+    ///
+    /// Nil starts no such thread: then only `poll` and waiting move anything.
+    package var idlePollSeconds: Double?
     /// Segments under way at once.
     package var activeSegments = 8
     /// Operations submitted and not finished before `submit` waits.
@@ -93,14 +98,24 @@ package final class CollectiveEngine: @unchecked Sendable {
     self.settings = settings
     table = PhaseTable(ranks: communicator.size, now: monotonicSeconds())
     table.rename(communicator.rank, host: settings.host, process: settings.process)
-    guard usesThread else { return }
-    let thread = Thread { [self] in loop() }
+    guard hasThread else { return }
+    let thread = Thread { [self] in
+      if let seconds = idlePollSeconds { lookNowAndThen(every: seconds) } else { loop() }
+    }
     thread.name = "lockstep-comm"
     thread.start()
   }
 
+  /// Whether a thread of its own moves messages.
+  ///
   /// A single process has nobody to talk to and no thread.
   var usesThread: Bool { settings.progress == .thread && size > 1 }
+
+  private var idlePollSeconds: Double? {
+    settings.progress == .cooperative && size > 1 ? settings.idlePollSeconds : nil
+  }
+
+  private var hasThread: Bool { usesThread || idlePollSeconds != nil }
 
   /// Seconds since the engine was made: the clock of the flight recorder.
   package var seconds: Double { monotonicSeconds() - startTime }
@@ -217,6 +232,22 @@ package final class CollectiveEngine: @unchecked Sendable {
         gate.unlock()
       }
     }
+    endThread()
+  }
+
+  /// Polls every `seconds` seconds, for when nobody else does.
+  private func lookNowAndThen(every seconds: Double) {
+    while !gate.withLock({ isStopping }) {
+      poll()
+      let next = Date(timeIntervalSinceNow: seconds)
+      gate.lock()
+      while !isStopping, gate.wait(until: next) {}
+      gate.unlock()
+    }
+    endThread()
+  }
+
+  private func endThread() {
     gate.lock()
     threadEnded = true
     gate.broadcast()
@@ -225,7 +256,7 @@ package final class CollectiveEngine: @unchecked Sendable {
 
   /// Ends the thread and returns when it is gone.
   func stopThread() {
-    guard usesThread else { return }
+    guard hasThread else { return }
     gate.lock()
     isStopping = true
     gate.broadcast()

@@ -15,6 +15,18 @@ package final class ThreadPool: @unchecked Sendable {
   private let job = Job()
   private var generation: UInt64 = 0
 
+  /// Called by the thread that called `run`, after a tile of its own or while it waits for the others', at most once in
+  /// `pollMicroseconds`: whoever has no thread of its own moves on here.
+  ///
+  /// It must not call `run`.
+  package var betweenTiles: (() -> Void)? {
+    get { job.betweenTiles }
+    set { job.betweenTiles = newValue }
+  }
+
+  /// The least time between two calls of `betweenTiles`.
+  package static let pollMicroseconds = 200
+
   package init(threads: Int) {
     precondition(threads >= 1, "a pool of \(threads) threads")
     self.threads = threads
@@ -34,7 +46,10 @@ package final class ThreadPool: @unchecked Sendable {
   package func run(_ count: Int, _ body: (_ tile: Int, _ thread: Int) -> Void) {
     precondition(count >= 0 && UInt64(count) <= Job.indexMask, "a job of \(count) tiles")
     if threads == 1 || count <= 1 {
-      for tile in 0..<count { body(tile, 0) }
+      for tile in 0..<count {
+        body(tile, 0)
+        job.pollIfDue()
+      }
       return
     }
     withoutActuallyEscaping(body) { body in
@@ -62,6 +77,9 @@ private final class Job: @unchecked Sendable {
   private let condition = NSCondition()
   /// Valid while a tile of the current generation is unfinished.
   private var body: ((_ tile: Int, _ thread: Int) -> Void)?
+  /// Only thread 0 reads it, and only between jobs is it set.
+  var betweenTiles: (() -> Void)?
+  private var lastPoll = 0.0
 
   private static let indexBits: UInt64 = 20
   static let indexMask: UInt64 = (1 << indexBits) - 1
@@ -86,8 +104,20 @@ private final class Job: @unchecked Sendable {
     while finished.load(ordering: .acquiring) < tiles {
       polls += 1
       if polls > Self.spins { sched_yield() }
+      pollIfDue()
     }
     body = nil
+  }
+
+  /// Calls `betweenTiles` if it was not called lately; thread 0 only.
+  func pollIfDue() {
+    guard let betweenTiles else { return }
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    let now = Double(time.tv_sec) * 1e6 + Double(time.tv_nsec) * 1e-3
+    guard now - lastPoll >= Double(ThreadPool.pollMicroseconds) else { return }
+    betweenTiles()
+    lastPoll = now
   }
 
   /// Claims tiles of the job on offer until none is left.
@@ -103,6 +133,7 @@ private final class Job: @unchecked Sendable {
       // The claim keeps this generation alive, so `body` is its body.
       body.unsafelyUnwrapped(Int(seen & Self.indexMask), thread)
       finished.wrappingAdd(1, ordering: .releasing)
+      if thread == 0 { pollIfDue() }
       seen = offered.load(ordering: .acquiring)
     }
   }
