@@ -172,6 +172,32 @@ private func object(_ line: String) throws -> [String: Any] {
     #expect(!FileManager.default.fileExists(atPath: task.url.appending(path: "p").path))
   }
 
+  @Test func `check and train leave out repeated and wrong rows when they are told to`() throws {
+    let rows = try String(contentsOf: task.url.appending(path: "dev.tsv"), encoding: .utf8)
+    try task.write(
+      rows.replacing("\n", with: "\n\tpos\n", maxReplacements: 1)
+        + "book book book\tpos\nbook book book\tpos\n",
+      to: "train.tsv")
+    let wrong = try run("check", "recipe.yaml")
+    #expect(wrong.status == 65)
+    #expect(wrong.messages.contains("train.tsv:2: column \"text\": the text is empty"))
+    #expect(wrong.messages.contains("with --skip-bad N (data.skipBad), at most N of each file."))
+    let repeated = try run("check", "recipe.yaml", "--skip-bad", "1")
+    #expect(repeated.status == 0)
+    #expect(repeated.messages.contains("1 rows are left out (data.skipBad)"))
+    #expect(repeated.output.contains("leave them out with --drop-duplicates"))
+    let clean = try run("check", "recipe.yaml", "--skip-bad", "1", "--drop-duplicates")
+    #expect(clean.status == 0 && !clean.output.contains("--drop-duplicates"))
+    let trained = try run(
+      "train", "recipe.yaml", "--skip-bad", "1", "--drop-duplicates", "--set", "epochs=1", "--run",
+      "run")
+    #expect(trained.status == 0)
+    let kept = try String(contentsOf: task.url.appending(path: "run/recipe.yaml"), encoding: .utf8)
+    #expect(kept.contains("skipBad: 1") && kept.contains("dropDuplicates: true"))
+    let negative = try run("check", "recipe.yaml", "--skip-bad=-1")
+    #expect(negative.status == 64 && negative.messages.contains("--skip-bad -1: give 0 or more"))
+  }
+
   @Test func `rows that are wrong end with 65`() throws {
     try task.write("text\tlabel\ngood\tpso\n", to: "dev.tsv")
     let result = try run("train", "recipe.yaml", "--run", "run")

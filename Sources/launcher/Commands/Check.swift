@@ -14,15 +14,13 @@ struct Check: ParsableCommand {
       Examples:
         lockstep check recipes/movies.yaml
         lockstep check recipes/movies.yaml --json
+        lockstep check recipes/movies.yaml --drop-duplicates --skip-bad 10
       """)
 
   @Argument(help: "The recipe, a YAML file.")
   var recipe: String
 
-  @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
-  var overrides: [String] = []
+  @OptionGroup var rows: RowOptions
 
   @Flag(help: "Print the report as one JSON object.")
   var json = false
@@ -30,7 +28,7 @@ struct Check: ParsableCommand {
   @OptionGroup var threads: ThreadOptions
 
   func run() throws {
-    let recipe = try Recipe(contentsOf: URL(argument: recipe), overrides: overrides)
+    let recipe = try Recipe(contentsOf: URL(argument: recipe), overrides: rows.overrides)
     let prepared = try PreparedRun(
       recipe, threads: threads.threads ?? recipe.threads ?? Machine.processors)
     if json {

@@ -17,6 +17,7 @@ struct Train: ParsableCommand {
         lockstep train recipes/movies.yaml --run runs/movies --resume
         mpirun -n 4 lockstep train recipes/movies.yaml --run runs/movies
         lockstep train recipes/movies.yaml --run runs/movies5 --seeds 5
+        lockstep train recipes/movies.yaml --drop-duplicates --skip-bad 10
         lockstep train recipes/movies.yaml --set optimizer.learningRate=2e-5 --set epochs=2 --dry-run
       """)
 
@@ -30,10 +31,7 @@ struct Train: ParsableCommand {
   @Flag(help: "Continue the run from its last checkpoint, or begin if it has none.")
   var resume = false
 
-  @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
-  var overrides: [String] = []
+  @OptionGroup var rows: RowOptions
 
   @Option(
     help: ArgumentHelp(
@@ -67,7 +65,7 @@ struct Train: ParsableCommand {
 
   /// Trains with several seeds, one after the other; those that are complete are not trained again.
   private func trainSeeds(_ collective: CollectiveEngine, into run: URL, count: Int) throws {
-    let first = try Recipe(contentsOf: URL(argument: recipe), overrides: overrides).seed
+    let first = try Recipe(contentsOf: URL(argument: recipe), overrides: rows.overrides).seed
     let seeds = (0..<UInt64(count)).map { first + $0 }
     let runs = (1...count).map { run.appending(path: "seed-\($0)") }
     for (seed, directory) in zip(seeds, runs) {
@@ -85,7 +83,7 @@ struct Train: ParsableCommand {
     let isRoot = collective.isRoot
     let recipe = try Recipe(
       contentsOf: URL(argument: recipe),
-      overrides: overrides + (seed.map { ["seed=\($0)"] } ?? []))
+      overrides: rows.overrides + (seed.map { ["seed=\($0)"] } ?? []))
     let threadCount = threads.threads ?? recipe.threads ?? Ranks.threads
     let group = try RankGroup(collective, leaves: recipe.batch.leaves)
     if isRoot { Console.message(KernelChoice.description) }

@@ -25,6 +25,38 @@ struct ThreadOptions: ParsableArguments {
   }
 }
 
+/// What a recipe says of its rows, in short forms that the findings name.
+struct RowOptions: ParsableArguments {
+  @Option(
+    name: .customLong("set"), parsing: .singleValue,
+    help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
+  var settings: [String] = []
+
+  @Flag(
+    help:
+      "Leave out training rows that repeat the text of an earlier one: --set data.dropDuplicates=true."
+  )
+  var dropDuplicates = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Leave out up to that many wrong rows of each file, and list them: --set data.skipBad=N.",
+      valueName: "n"))
+  var skipBad: Int?
+
+  /// In the order in which they apply.
+  var overrides: [String] {
+    settings + (dropDuplicates ? ["data.dropDuplicates=true"] : [])
+      + (skipBad.map { ["data.skipBad=\($0)"] } ?? [])
+  }
+
+  func validate() throws {
+    if let skipBad, skipBad < 0 {
+      throw ValidationError("--skip-bad \(skipBad): give 0 or more rows.")
+    }
+  }
+}
+
 enum Case: EnumerableFlag {
   case cased, uncased
 
