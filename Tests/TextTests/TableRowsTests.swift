@@ -235,15 +235,15 @@ struct Refusal: CustomTestStringConvertible, Sendable {
   func `a row past the limit is refused by its length and a row at the limit is read`(
     format: RowFormat
   ) throws {
-    let shell = format == .jsonl ? ("{\"1\":\"", "\"}") : ("", "")
-    let column = format == .jsonl ? "text" : "1"
-    let key = format == .jsonl ? ("{\"text\":\"", "\"}") : shell
+    let isTable = format == .tsv || format == .csv
+    let column = isTable ? "1" : "text"
     let body = String(repeating: "é", count: 40)
-    let row = key.0 + body + key.1
+    let row = isTable ? body : "{\"text\":\"\(body)\"}"
+    let file = format == .json ? "[\(row)]" : row
     let length = row.utf8.count
-    #expect(try rows(row, format, [column], limit: length).map(\.values) == [[body]])
+    #expect(try rows(file, format, [column], limit: length).map(\.values) == [[body]])
     #expect(
-      message { _ = try rows(row + "\n", format, [column], limit: length - 1) }.hasSuffix(
+      message { _ = try rows(file + "\n", format, [column], limit: length - 1) }.hasSuffix(
         "the row has \(length) bytes, the limit is \(length - 1): split or remove the row, "
           + "or raise the limit"))
   }
