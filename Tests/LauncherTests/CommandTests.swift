@@ -272,6 +272,20 @@ private func object(_ line: String) throws -> [String: Any] {
       ).status == 64)
   }
 
+  @Test func `embed cuts texts as the dialect does`() throws {
+    func vectors(_ more: String...) throws -> String {
+      let result = try Program.run(
+        ["embed", "--model", model, "--pooling", "tokens", "--dialect", "seed2019"] + more,
+        in: folder.url, input: Data("The good\n".utf8))
+      #expect(result.status == 0)
+      return result.output
+    }
+    let seed = try vectors()
+    #expect(seed == (try vectors("--tokenizer", "character", "--cased")))
+    // [CLS], eight characters, [SEP].
+    #expect((try object(seed)["vectors"] as? [[Double]])?.count == 10)
+  }
+
   @Test(arguments: [
     ("x", "the line is not an object with ids and segments"),
     (#"{"ids":[1,2],"segments":[0]}"#, "there are 2 ids and 1 segments"),

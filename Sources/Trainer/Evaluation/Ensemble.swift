@@ -51,12 +51,14 @@ package final class Ensemble {
     )
   }
 
-  /// Predicts the rows of `input` into `output`, one JSON object a line, in the order of the rows.
+  /// Predicts the rows of `input` into `output`, one JSON object a line, in the order of the rows; for event subjects and
+  /// an `output` that ends in `.csv`, the result file of their recipe.
   ///
   /// Rows are read as in training, by the file's ending, but need no label; in a `.txt` file each line
   /// is a text, and a tab separates the second one. `output` appears when it is complete.
   package func predict(_ input: URL, to output: URL) throws -> ExampleSet {
     let examples = try models[0].examples(input, withLabel: false)
+    let isTable = output.pathExtension.lowercased() == "csv"
     let writer = try DurableFile(output)
     // Some thousand rows at a time: enough to batch by length, little to hold.
     for start in stride(from: 0, to: examples.rows.count, by: 4096) {
@@ -66,8 +68,11 @@ package final class Ensemble {
       let outputs = outputs(of: Array(part))
       for row in rows {
         let range = examples.rows[row]
-        let line = examples.decoder.prediction(
-          ofRow: row, from: outputs[range.lowerBound - first..<range.upperBound - first])
+        let said = outputs[range.lowerBound - first..<range.upperBound - first]
+        let line =
+          isTable
+          ? try examples.decoder.result(ofRow: row, from: said)
+          : examples.decoder.prediction(ofRow: row, from: said)
         try writer.write([UInt8]((line + "\n").utf8))
       }
     }

@@ -62,6 +62,7 @@ package final class SavedModel {
     definition.tokenizer == other.definition.tokenizer
       && definition.lowercase == other.definition.lowercase
       && definition.maxLength == other.definition.maxLength
+      && definition.evaluationLength == other.definition.evaluationLength
       && tokenizer.vocabulary.tokens == other.tokenizer.vocabulary.tokens
   }
 }

@@ -10,13 +10,15 @@ struct RecipeDefaults {
   var kind = Recipe.ClassificationKind.softmax
   var isClipped = false
   var usesPooler: Bool
-  /// nil: the model's hidden dropout.
+  /// nil: the model's `classifier_dropout`, else its hidden dropout.
   var headDropout: Double?
   var initialization: Recipe.HeadInitialization
-  var tokenizer = TokenizerKind.huggingface
+  var tokenizer: TokenizerKind
   var truncation = Truncation.huggingface
   var maxLength = 128
   var maxCharacters: Int?
+  /// nil: `maxLength`.
+  var evaluationLength: Int?
   var optimizer = Recipe.OptimizerName.adamW
   var learningRate = 5e-5
   var schedule = Recipe.ScheduleName.linear
@@ -27,26 +29,27 @@ struct RecipeDefaults {
   init(dialect: Dialect, task: Recipe.Task) {
     initialization = Recipe.HeadInitialization(dialect.headInitialization)
     usesPooler = dialect.usesPooler
+    tokenizer = dialect.tokenizer
     switch dialect {
     case .huggingface: break
     case .google:
-      (tokenizer, truncation) = (.google, .google)
+      truncation = .google
       headDropout = 0.1
       (optimizer, schedule, warmupFraction) = (.google, .google, 0.1)
     case .bert4keras:
-      (tokenizer, truncation) = (.google, .bert4keras)
+      truncation = .bert4keras
       // Its pair example asks for the pooler and drops 0.1 of it; its other examples have neither.
       usesPooler = task == .pair
       headDropout = task == .pair ? 0.1 : 0
       setKerasOptimizer(learningRate: 2e-5)
       epochs = 10
     case .kerasBert:
-      (tokenizer, truncation) = (.google, .google)
+      truncation = .google
       headDropout = 0
       setKerasOptimizer(learningRate: 1e-5)
       epochs = 5
     case .seed2019:
-      (tokenizer, truncation) = (.character, .google)
+      truncation = .google
       headDropout = 0
       (kind, isClipped) = (.binarySigmoid, true)
       // The recipe cuts characters; two special tokens come on top.
@@ -66,7 +69,8 @@ struct RecipeDefaults {
       if dialect == .bert4keras { maxLength = 256 }
     case .relation:
       if isSeed {
-        (maxCharacters, maxLength) = (160, 162)
+        // Training rows are cut; what is evaluated is read as far as BERT goes.
+        (maxCharacters, maxLength, evaluationLength) = (160, 162, 512)
         setRecipeOf2019(epochs: 30)
       } else if dialect == .bert4keras {
         (learningRate, epochs) = (1e-5, 20)
@@ -74,7 +78,11 @@ struct RecipeDefaults {
     case .eventSubject:
       // The type comes on top of the text's characters.
       (maxCharacters, maxLength) = isSeed ? (128, 510) : (nil, 256)
-      if isSeed { setRecipeOf2019(epochs: 10) }
+      if isSeed {
+        // Its `[:510]` characters, [CLS] and [SEP].
+        evaluationLength = 512
+        setRecipeOf2019(epochs: 10)
+      }
     case .reading:
       (maxLength, epochs) = (384, 2)
       maxCharacters = nil
@@ -82,7 +90,8 @@ struct RecipeDefaults {
       maxCharacters = nil
       epochs = 1
     }
-    headDropout = headDropout ?? (task == .tagging ? nil : 0)
+    // The recipes of 2019, run_squad.py and transformers' question answering drop nothing before these heads.
+    if task != .tagging { headDropout = 0 }
     usesPooler = false
   }
 
@@ -153,6 +162,17 @@ extension Recipe.HeadInitialization {
     case .normal: self = .normal
     case .truncatedNormal: self = .truncatedNormal
     case .glorotUniform: self = .glorotUniform
+    }
+  }
+}
+
+extension Dialect {
+  /// Whose rules cut a text into tokens where nothing is said.
+  package var tokenizer: TokenizerKind {
+    switch self {
+    case .huggingface: .huggingface
+    case .google, .bert4keras, .kerasBert: .google
+    case .seed2019: .character
     }
   }
 }

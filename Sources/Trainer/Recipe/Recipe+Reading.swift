@@ -84,7 +84,7 @@ extension Recipe {
     seed = UInt64(root.integer("seed", 0...Int.max) ?? 1)
     evaluation = Evaluation(
       root.section("evaluation"),
-      metrics: self.task.metrics(kind: self.classification.kind),
+      metrics: self.task.metrics(kind: self.classification.kind), task: self.task,
       hasDev: dataSection.map { $0.dev != nil || ($0.splitDev ?? 0) > 0 } ?? false)
     checkpoint = Checkpoints(root.section("checkpoint"))
     threads = root.integer("threads", 1...1024)
@@ -198,6 +198,14 @@ extension Recipe.DataSection {
     reader.checkLabels(labels, task: task, kind: kind)
     maxCharacters = reader.integer("maxCharacters", 1...Int.max) ?? defaults.maxCharacters
     maxLength = reader.integer("maxLength", 3...Int.max) ?? defaults.maxLength
+    evaluationLength =
+      reader.integer("evaluationLength", 3...Int.max) ?? defaults.evaluationLength
+    if reader.has("evaluationLength"), task != .relation, task != .eventSubject {
+      reader.findings.add(
+        reader.place(of: "evaluationLength"),
+        "`data.evaluationLength` applies to `task: relation` and `task: event-subject`. Leave it out."
+      )
+    }
     truncation = reader.truncation("truncation") ?? defaults.truncation
     tokenizer = reader.choice("tokenizer", TokenizerKind.self) ?? defaults.tokenizer
     lowercase = reader.flag("lowercase")
@@ -340,9 +348,13 @@ extension Recipe.Length {
 }
 
 extension Recipe.Evaluation {
-  fileprivate init(_ reader: RecipeReader, metrics: [String], hasDev: Bool) {
+  fileprivate init(
+    _ reader: RecipeReader, metrics: [String], task: Recipe.Task, hasDev: Bool
+  ) {
     everySteps = reader.integer("everySteps", 1...Int.max)
-    metric = reader.choice("metric", among: metrics) ?? metrics[0]
+    // Which types there are, the rows say: `PreparedRun` checks it.
+    metric =
+      reader.choice("metric", among: metrics, or: task == .tagging ? "f1.TYPE" : nil) ?? metrics[0]
     patience = reader.integer("patience", 1...Int.max)
     reader.finish()
     if !hasDev, let key = ["everySteps", "metric", "patience"].first(where: reader.has) {

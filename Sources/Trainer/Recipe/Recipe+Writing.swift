@@ -208,6 +208,7 @@ extension YAMLWriter {
     write("labels", data.labels)
     write("maxLength", data.maxLength)
     write("maxCharacters", data.maxCharacters)
+    write("evaluationLength", data.evaluationLength)
     write("truncation", data.truncation.rawValue)
     write("tokenizer", data.tokenizer.rawValue)
     if let lowercase = data.lowercase { write("lowercase", lowercase) }

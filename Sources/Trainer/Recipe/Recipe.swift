@@ -119,6 +119,8 @@ package struct Recipe: Sendable, Equatable {
     package var maxLength: Int
     /// Unicode scalars of a text that are kept, before tokenization (the 2019 recipes).
     package var maxCharacters: Int?
+    /// Tokens of an input that is evaluated or predicted, the model's positions at most; nil: `maxLength`.
+    package var evaluationLength: Int?
     package var truncation: Truncation
     package var tokenizer: TokenizerKind
     /// nil: as the model folder says.

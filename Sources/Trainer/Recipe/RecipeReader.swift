@@ -140,10 +140,15 @@ final class RecipeReader {
     choice(key, among: T.allCases.map(\.rawValue)).flatMap(T.init(rawValue:))
   }
 
-  /// One of `words`, with a suggestion.
-  func choice(_ key: String, among words: [String]) -> String? {
+  /// One of `words`, with a suggestion; or what begins like `pattern`, such as `f1.TYPE`, up to its full stop.
+  func choice(_ key: String, among words: [String], or pattern: String? = nil) -> String? {
     guard let word = string(key) else { return nil }
     if words.contains(word) { return word }
+    if let pattern, let stop = pattern.firstIndex(of: ".") {
+      let beginning = pattern[...stop]
+      if word.hasPrefix(beginning), word.count > beginning.count { return word }
+    }
+    let words = words + [pattern].compactMap { $0 }
     let meant = suggestion(for: word, among: words).map { " Did you mean \($0)?" } ?? ""
     findings.add(
       place(of: key),

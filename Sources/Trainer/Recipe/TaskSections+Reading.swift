@@ -55,6 +55,7 @@ extension Recipe.Relation {
     matching =
       reader.choice("matching", Recipe.Matching.self) ?? (dialect == .seed2019 ? .tokens : .text)
     symmetric = reader.texts("symmetric") ?? [:]
+    excludedSubjects = reader.texts("excludedSubjects")
     repairsTitles = reader.flag("repairTitles") ?? false
     reader.refuse(unless: task == .relation, "task: relation")
     reader.finish()
@@ -66,6 +67,9 @@ extension Recipe.Relation {
     writer.write("endThreshold", endThreshold)
     writer.write("matching", matching.rawValue)
     if !symmetric.isEmpty { writer.write("symmetric", symmetric) }
+    if let excludedSubjects, !excludedSubjects.isEmpty {
+      writer.write("excludedSubjects", excludedSubjects)
+    }
     writer.write("repairTitles", repairsTitles)
   }
 }

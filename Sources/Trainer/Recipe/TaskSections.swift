@@ -62,6 +62,10 @@ extension Recipe {
     package var matching: Matching
     /// Predicates that hold in both directions, each with its mirror image.
     package var symmetric: [String: String]
+    /// By predicate another one, of which a triple's subject must not be an object alone; nil: no rule.
+    ///
+    /// A triple is dropped if its subject is an object of the other predicate and the subject of none of its triples.
+    package var excludedSubjects: [String: String]?
     /// Whether subjects inside a title 《…》 are taken for the title, as the recipe of 2019 repairs its rows.
     package var repairsTitles: Bool
   }

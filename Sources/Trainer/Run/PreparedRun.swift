@@ -54,7 +54,10 @@ package struct PreparedRun: Sendable {
     vocabularyURL = opened.vocabularyURL
     var definition = TaskDefinition(
       recipe, labels: labels, lowercase: opened.tokenizer.lowercase, configuration: configuration)
-    definition.entityCharacters = (files.train as? EventSubjectRows)?.entityCharacters
+    if let events = files.train as? EventSubjectRows {
+      definition.entityCharacters = events.entityCharacters
+      definition.eventTypes = events.types(but: recipe.eventSubject.dropped)
+    }
     definition.hasUnanswerable = (files.train as? ReadingRows)?.hasUnanswerable
     let table = ParameterTable(configuration, head: definition.head)
     self.table = table
@@ -62,14 +65,19 @@ package struct PreparedRun: Sendable {
       try Self.trainable(recipe.model, table: table, configuration: configuration)
     }
 
-    let context = TaskContext(
-      definition, tokenizer: opened.tokenizer, threads: threads, sharing: sharing)
-    let skips = recipe.data.skipsBad
+    _ = findings.attempt { try Self.checkMetric(recipe, labels: labels, dev: files.dev) }
+    func context(isTraining: Bool) -> TaskContext {
+      TaskContext(
+        definition, tokenizer: opened.tokenizer, threads: threads, isTraining: isTraining,
+        sharing: sharing)
+    }
+    let skips = recipe.data.skipsBad, evaluation = context(isTraining: false)
     func examples(_ rows: any TaskRows) throws -> (rows: any TaskRows, set: ExampleSet) {
-      try DataFiles.examples(rows, context, skippingUpTo: skips)
+      try DataFiles.examples(rows, evaluation, skippingUpTo: skips)
     }
     let train = findings.attempt {
-      let (rows, set) = try examples(files.train)
+      let (rows, set) = try DataFiles.examples(
+        files.train, context(isTraining: true), skippingUpTo: skips)
       return (rows: rows, set: try set.learnable(limit: recipe.data.limit))
     }
     let dev = findings.attempt { try files.dev.map(examples) }
@@ -92,7 +100,7 @@ package struct PreparedRun: Sendable {
     schedule = Schedule(
       recipe, totalSteps: totalSteps, stepsPerEpoch: batches.stepsPerEpoch)
     optimizer = OptimizerSettings(recipe)
-    var report = try files.report(context)
+    var report = try files.report(evaluation)
     for part in parts {
       report.add(part.set.truncationFindings(definition, part.rows.unit) + part.set.findings)
     }
@@ -125,6 +133,25 @@ package struct PreparedRun: Sendable {
       }
     }
     return findings.errors
+  }
+
+  /// Refuses `f1.TYPE` of a type that is not learnt or not in the dev rows, and so has no F1.
+  private static func checkMetric(
+    _ recipe: Recipe, labels: [String], dev: (any TaskRows)?
+  ) throws {
+    let metric = recipe.evaluation.metric
+    guard recipe.task == .tagging, metric.hasPrefix("f1."), let rows = dev as? TaggedRows else {
+      return
+    }
+    let learnt = Set(
+      recipe.tagging.head == .globalPointer
+        ? labels : labels.filter { $0 != "O" }.map { String($0.dropFirst(2)) })
+    let types = rows.types.intersection(learnt)
+    guard !types.contains(String(metric.dropFirst(3))) else { return }
+    throw RunError(
+      .usage,
+      "evaluation.metric is \(metric), and no entity of that type is learnt and in the dev rows. The types are \(DataProblem.list(types.sorted()))."
+    )
   }
 
   /// Makes sure that all ranks read the same; nil where there is nobody to share with.

@@ -54,15 +54,26 @@ package struct EventSubjectRows: TaskRows {
     return String(String.UnicodeScalarView(odd.sorted()))
   }
 
+  /// The types of these rows' events but those whose rows are left out, sorted.
+  package func types(but dropped: [String]) -> [String] {
+    LabelVocabulary.sorted(rows.rows.compactMap { $0.values[1] }).filter { !dropped.contains($0) }
+  }
+
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
     let definition = context.definition
     guard let section = definition.eventSubject else {
       preconditionFailure("event subjects without their section")
     }
-    let kept = rows.rows.filter { !section.dropped.contains($0.values[1] ?? "") }
+    // Every row is predicted, of whatever type.
+    let kept =
+      withLabel
+      ? rows.rows.filter { !section.dropped.contains($0.values[1] ?? "") } : rows.rows
+    func isKnown(_ type: String) -> Bool {
+      !section.dropped.contains(type) && definition.eventTypes?.contains(type) ?? true
+    }
     // The type comes first, so that it is never cut off.
     let prefixes = kept.map { "___\($0.values[1] ?? "")___" }
-    let texts = zip(prefixes, kept).map { $0 + context.cut($1.values[0]) }
+    let texts = zip(prefixes, kept).map { $0 + context.cutForTraining($1.values[0]) }
     let tokenized = try context.tokenize(texts)
     var problems = DataProblemCollector()
     var report = TruncationReport()
@@ -80,7 +91,7 @@ package struct EventSubjectRows: TaskRows {
       let input: AssembledInput
       do {
         input = try context.tokenizer.assemble(
-          tokenized[number], nil, limit: definition.maxLength, truncation: context.truncation)
+          tokenized[number], nil, limit: context.limit, truncation: context.truncation)
       } catch let error as TruncationError {
         problems.add(
           DataProblem(
@@ -92,7 +103,7 @@ package struct EventSubjectRows: TaskRows {
       let prefix = prefixes[number].unicodeScalars.count
       let source = EventSubjectDecoder.Source(
         id: hasID ? row.values[2] : nil, text: texts[number], prefix: prefix, spans: input.spans,
-        entity: withLabel ? entity(row) : nil)
+        entity: withLabel ? entity(row) : nil, hasKnownType: isKnown(row.values[1] ?? ""))
       var target: [Float] = []
       if withLabel {
         if let place = place(row, source, input, section.matching, context) {
@@ -158,6 +169,8 @@ struct EventSubjectDecoder: ExampleDecoder {
     let spans: [Range<Int>]
     /// nil where it is not known.
     let entity: String?
+    /// Whether its type is one of the training rows'.
+    let hasKnownType: Bool
   }
 
   private let sources: [Source]
@@ -176,10 +189,12 @@ struct EventSubjectDecoder: ExampleDecoder {
     }
   }
 
-  /// The likeliest start, and the likeliest end from there to the first character that no entity contains.
+  /// The likeliest start, and the likeliest end from there to the first character that no entity contains; nil for an
+  /// event of a type that was not learnt.
   ///
   /// Source: bert_in_keras, `subject_extract.py`: a start is never such a character, [CLS] or [SEP].
-  func answer(_ source: Source, _ values: [Float]) -> String {
+  func answer(_ source: Source, _ values: [Float]) -> String? {
+    guard source.hasKnownType else { return nil }
     let count = source.spans.count, scalars = Array(source.text.unicodeScalars)
     func isBarrier(_ token: Int) -> Bool {
       source.spans[token].contains {
@@ -202,13 +217,30 @@ struct EventSubjectDecoder: ExampleDecoder {
 
   func metrics(_ outputs: [HeadOutput]) -> [String: Double] {
     guard !sources.isEmpty else { return [:] }
-    let correct = zip(sources, outputs).count { answer($0, $1.values) == $0.entity }
+    let correct = zip(sources, outputs).count { source, output in
+      answer(source, output.values).map { $0 == source.entity } ?? false
+    }
     return ["accuracy": Double(correct) / Double(sources.count)]
   }
 
   func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String {
     guard let output = outputs.first else { preconditionFailure("row \(row) has no output") }
     let id = sources[row].id.map { "\"id\":\(JSONText.quoted($0))," } ?? ""
-    return "{\(id)\"entity\":\(JSONText.quoted(answer(sources[row], output.values)))}"
+    let entity = answer(sources[row], output.values).map { JSONText.quoted($0) } ?? "null"
+    return "{\(id)\"entity\":\(entity)}"
+  }
+
+  /// `"id","entity"`, as `subject_extract.py` writes its `result.txt`; `NaN` where there is no answer.
+  func result(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) throws -> String {
+    guard let output = outputs.first else { preconditionFailure("row \(row) has no output") }
+    guard let id = sources[row].id else {
+      throw RunError(
+        .usage,
+        "A result file names each row, and this model was trained without data.columns.id. Write the predictions to a .jsonl file."
+      )
+    }
+    return [id, answer(sources[row], output.values) ?? "NaN"].map {
+      "\"\($0.replacing("\"", with: "\"\""))\""
+    }.joined(separator: ",")
   }
 }

@@ -68,6 +68,9 @@ package protocol ExampleDecoder: Sendable {
 
   /// What is predicted for row `row`, from the outputs of its sequences, as one JSON object.
   func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String
+
+  /// The same as a line of the task's own result file; of a task that has none, `prediction`.
+  func result(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) throws -> String
 }
 
 extension ExampleDecoder {
@@ -76,6 +79,10 @@ extension ExampleDecoder {
   }
 
   package func warning(_ outputs: [HeadOutput]) -> String? { nil }
+
+  package func result(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) throws -> String {
+    prediction(ofRow: row, from: outputs)
+  }
 }
 
 /// A task's file as it was parsed, before it is known which labels there are.
@@ -128,11 +135,13 @@ package struct TaskContext: Sendable {
   package let tokenizer: Tokenizer
   package let threads: Int
   package let truncation: Truncation
+  /// Whether the rows are learnt from; else they are evaluated or predicted.
+  package let isTraining: Bool
   /// Who tokenizes with this process; nil: nobody.
   let sharing: SharedTokenization?
 
   package init(
-    _ definition: TaskDefinition, tokenizer: Tokenizer, threads: Int,
+    _ definition: TaskDefinition, tokenizer: Tokenizer, threads: Int, isTraining: Bool = false,
     sharing: SharedTokenization? = nil
   ) {
     guard let truncation = Truncation(rawValue: definition.truncation) else {
@@ -142,6 +151,7 @@ package struct TaskContext: Sendable {
     self.tokenizer = tokenizer
     self.threads = threads
     self.truncation = truncation
+    self.isTraining = isTraining
     self.sharing = sharing
   }
 
@@ -152,6 +162,16 @@ package struct TaskContext: Sendable {
     try sharing?.tokenize(texts, with: tokenizer, threads: threads)
       ?? tokenizer.tokenize(texts, threads: threads)
   }
+
+  /// Tokens of an input of relations and event subjects, special tokens included.
+  package var limit: Int {
+    isTraining ? definition.maxLength : definition.evaluationLength ?? definition.maxLength
+  }
+
+  /// `text` as far as it is learnt from; whole where it is evaluated or predicted.
+  ///
+  /// Source: bert_in_keras, whose relations and event subjects cut characters in `data_generator` and nowhere else.
+  package func cutForTraining(_ text: String?) -> String { isTraining ? cut(text) : text ?? "" }
 
   /// `text` as far as it is read: the 2019 recipes cut characters before they tokenize.
   package func cut(_ text: String?) -> String {

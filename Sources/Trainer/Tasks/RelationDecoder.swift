@@ -49,9 +49,10 @@ struct RelationDecoder: ExampleDecoder {
     self.golds = golds
   }
 
-  /// A subject's start and, independently, one of the ends that do not lie before it: often a subject of the row, at
-  /// times none, which then has no objects (bert_in_keras, `relation_extract.py`). A subject of many triples is drawn no
-  /// oftener than one of a single triple.
+  /// A subject's start and, independently, one of the ends that do not lie before it.
+  ///
+  /// The pair is often a subject of the row, at times none, which then has no objects (bert_in_keras,
+  /// `relation_extract.py`). A subject of many triples is drawn no oftener than one of a single triple.
   func input(_ example: SequenceInput, step: Int, seed: UInt64) -> SequenceInput {
     let gold = golds[Int(example.exampleID)]
     guard !gold.relations.isEmpty else { return example }
@@ -69,7 +70,7 @@ struct RelationDecoder: ExampleDecoder {
     return example
   }
 
-  /// The triples of one row, each once, mirrored where the predicate is symmetric.
+  /// The triples of one row, each once, mirrored where the predicate is symmetric, without those of excluded subjects.
   func triples(_ gold: Gold, _ values: [Float]) -> [RelationFile.Triple] {
     let scalars = Array(gold.text.unicodeScalars)
     var seen: Set<RelationFile.Triple> = []
@@ -85,12 +86,28 @@ struct RelationDecoder: ExampleDecoder {
         SpanFinder.text(scalars, gold.spans, places[0], places[1]), definition.labels[places[4]],
         SpanFinder.text(scalars, gold.spans, places[2], places[3]))
       add(triple)
-      let mirror =
-        relation.symmetric[triple.predicate]
-        ?? relation.symmetric.first { $0.value == triple.predicate }?.key
-      if let mirror { add(RelationFile.Triple(triple.object, mirror, triple.subject)) }
+      if let mirror = mirror(of: triple.predicate) {
+        add(RelationFile.Triple(triple.object, mirror, triple.subject))
+      }
     }
-    return triples
+    return withoutExcluded(triples)
+  }
+
+  /// The predicate of the same pair read backwards; the first by name where several are given.
+  private func mirror(of predicate: String) -> String? {
+    relation.symmetric[predicate]
+      ?? relation.symmetric.filter { $0.value == predicate }.keys.min()
+  }
+
+  /// The recipe of 2019's last filter, `excludedSubjects`: an album that is no song was not sung.
+  private func withoutExcluded(_ triples: [RelationFile.Triple]) -> [RelationFile.Triple] {
+    guard let rules = relation.excludedSubjects else { return triples }
+    return triples.filter { triple in
+      guard let other = rules[triple.predicate] else { return true }
+      let others = triples.filter { $0.predicate == other }
+      return !others.contains { $0.object == triple.subject }
+        || others.contains { $0.subject == triple.subject }
+    }
   }
 
   private func counts(_ outputs: [HeadOutput]) -> MatchCounts {

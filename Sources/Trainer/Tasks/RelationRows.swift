@@ -21,7 +21,7 @@ package struct RelationRows: TaskRows {
     relations = RelationFile(
       file: url.relativePath,
       rows: texts.enumerated().map {
-        RelationFile.Row(line: $0 + 1, text: $1, triples: [])
+        RelationFile.Row(line: $0 + 1, text: $1, triples: [], hasTriples: false)
       })
   }
 
@@ -38,7 +38,8 @@ package struct RelationRows: TaskRows {
     RelationRows(
       RelationFile(
         file: file, unit: unit,
-        rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element)))
+        rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element),
+        unreadable: relations.unreadable))
   }
 
   /// The predicates, in order.
@@ -51,6 +52,13 @@ package struct RelationRows: TaskRows {
     return labels
   }
 
+  private var notes: [String] {
+    guard let first = relations.unreadable.first else { return [] }
+    return [
+      "\(file): the spo_list of \(relations.unreadable.count) rows, the first in line \(first), is no list of triples; their predictions have no new and lack"
+    ]
+  }
+
   package func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
     let definition = context.definition
     guard let relation = definition.relation else {
@@ -58,7 +66,7 @@ package struct RelationRows: TaskRows {
     }
     let labels = LabelVocabulary(definition.labels)
     let rows = relations.rows.map { relation.repairsTitles ? TitleRepair.repaired($0) : $0 }
-    let texts = rows.map { context.cut($0.text) }
+    let texts = rows.map { context.cutForTraining($0.text) }
     let tokenized = try context.tokenize(texts)
     var problems = DataProblemCollector()
     var report = TruncationReport()
@@ -74,7 +82,7 @@ package struct RelationRows: TaskRows {
       let input: AssembledInput
       do {
         input = try context.tokenizer.assemble(
-          tokenized[number], nil, limit: definition.maxLength, truncation: context.truncation)
+          tokenized[number], nil, limit: context.limit, truncation: context.truncation)
       } catch let error as TruncationError {
         problems.add(
           DataProblem(
@@ -90,7 +98,7 @@ package struct RelationRows: TaskRows {
           : finder.tokens(matching: context.tokenizer.tokenize(part).ids)
       }
       var gold = RelationDecoder.Gold(
-        text: texts[number], spans: input.spans, triples: withLabel ? row.triples : nil,
+        text: texts[number], spans: input.spans, triples: row.hasTriples ? row.triples : nil,
         relations: [])
       for triple in row.triples where withLabel {
         fingerprint.add(triple.subject)
@@ -128,7 +136,7 @@ package struct RelationRows: TaskRows {
       remedy: "raise data.maxLength or data.maxCharacters, or correct these rows")
     return ExampleSet(
       file: file, sequences: sequences, truncation: report, fingerprint: fingerprint.text,
-      findings: lines.isEmpty ? [] : [finding],
+      notes: notes, findings: lines.isEmpty ? [] : [finding],
       decoder: RelationDecoder(definition, relation, golds))
   }
 }
@@ -159,7 +167,8 @@ enum TitleRepair {
     triples.removeAll {
       songs.contains($0.predicate) && albums.contains($0.subject) && !sung.contains($0.subject)
     }
-    return RelationFile.Row(line: row.line, text: text, triples: triples)
+    return RelationFile.Row(
+      line: row.line, text: text, triples: triples, hasTriples: row.hasTriples)
   }
 
   private static func plain(_ text: String) -> String {

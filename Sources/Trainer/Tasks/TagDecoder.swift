@@ -9,6 +9,13 @@ struct TagDecoder: ExampleDecoder {
     let tags: [String]?
     /// For each piece that was read the token it belongs to.
     let pieces: [Int]
+    let source: Source
+  }
+
+  /// A text, and where each of its tokens stands in its scalars.
+  struct Source: Sendable {
+    let text: String
+    let spans: [Range<Int>]
   }
 
   private let definition: TaskDefinition
@@ -138,7 +145,7 @@ struct TagDecoder: ExampleDecoder {
   func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String {
     guard let output = outputs.first else { preconditionFailure("row \(row) has no output") }
     let sentence = sentences[row], tags = tags(of: sentence, output.values)
-    let (text, spans) = Self.text(of: sentence.tokens, unit: tagging.unit)
+    let text = sentence.source.text, spans = sentence.source.spans
     let scalars = Array(text.unicodeScalars)
     let entities = entities(of: sentence, output.values).map { entity in
       let range = spans[entity.first].lowerBound..<spans[entity.last].upperBound
@@ -149,11 +156,11 @@ struct TagDecoder: ExampleDecoder {
     return
       "{\"text\":\(JSONText.quoted(text)),\"entities\":[\(entities.joined(separator: ","))],\"tags\":[\(tags.map(JSONText.quoted).joined(separator: ","))]}"
   }
+}
 
-  /// The tokens as one text, and where each stands in its scalars: words with spaces between them, characters without.
-  static func text(
-    of tokens: [String], unit: Recipe.Tagging.Unit
-  ) -> (text: String, spans: [Range<Int>]) {
+extension TagDecoder.Source {
+  /// The text of a file of tokens: words with spaces between them, characters without.
+  init(tokens: [String], unit: Recipe.Tagging.Unit) {
     var text = ""
     var spans: [Range<Int>] = []
     var length = 0
@@ -166,6 +173,6 @@ struct TagDecoder: ExampleDecoder {
       spans.append(length..<length + token.unicodeScalars.count)
       length += token.unicodeScalars.count
     }
-    return (text, spans)
+    self.init(text: text, spans: spans)
   }
 }

@@ -6,13 +6,16 @@ import Text
 package struct TaggedRows: TaskRows {
   private let bio: BIOFile
   private let tagging: Recipe.Tagging
+  /// Of bare texts, each sentence's text and its tokens' scalars of it; empty for a file of tokens.
+  private let sources: [TagDecoder.Source]
 
   package var file: String { bio.file }
   package var count: Int { bio.sentences.count }
 
-  package init(_ bio: BIOFile, _ tagging: Recipe.Tagging) {
-    self.bio = bio
-    self.tagging = tagging
+  package init(_ bio: BIOFile, _ tagging: Recipe.Tagging) { self.init(bio, tagging, []) }
+
+  private init(_ bio: BIOFile, _ tagging: Recipe.Tagging, _ sources: [TagDecoder.Source]) {
+    (self.bio, self.tagging, self.sources) = (bio, tagging, sources)
   }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
@@ -20,34 +23,48 @@ package struct TaggedRows: TaskRows {
     self.tagging = tagging
     guard layout.isPlainText(url, withLabel: withLabel) else {
       bio = try BIOFile.read(url, withTags: withLabel, continuation: tagging.continuation)
+      sources = []
       return
     }
-    let texts = try layout.plainTexts(url)
+    // Whole lines: a tab separates nothing here.
+    let texts = try TextLines.read(url)
+    sources = texts.lines.map {
+      TagDecoder.Source(text: $0, spans: Self.tokens(of: $0, unit: tagging.unit))
+    }
     bio = BIOFile(
-      file: url.relativePath,
-      sentences: texts.enumerated().map { number, text in
-        BIOFile.Sentence(
-          line: number + 1, tokens: Self.tokens(of: text, unit: tagging.unit), tags: [])
+      file: texts.file,
+      sentences: sources.enumerated().map { number, source in
+        let scalars = Array(source.text.unicodeScalars)
+        return BIOFile.Sentence(
+          line: number + 1,
+          tokens: source.spans.map { String(String.UnicodeScalarView(scalars[$0])) }, tags: [])
       })
   }
 
-  /// The tokens of a bare text: its characters, or its words and punctuation marks; white space is none.
-  package static func tokens(of text: String, unit: Recipe.Tagging.Unit) -> [String] {
-    var tokens: [String] = []
-    var word = ""
-    for scalar in text.unicodeScalars {
+  /// The tokens of a bare text as its scalars: its characters, or its words and punctuation marks; white space is none.
+  static func tokens(of text: String, unit: Recipe.Tagging.Unit) -> [Range<Int>] {
+    var tokens: [Range<Int>] = []
+    var word: Int?
+    var count = 0
+    for (place, scalar) in text.unicodeScalars.enumerated() {
       let isSpace = scalar.properties.isWhitespace
       let isAlone = unit == .characters || Self.isPunctuation(scalar)
       if isSpace || isAlone {
-        if !word.isEmpty { tokens.append(word) }
-        word = ""
-        if !isSpace { tokens.append(String(scalar)) }
+        if let start = word { tokens.append(start..<place) }
+        word = nil
+        if !isSpace { tokens.append(place..<place + 1) }
       } else {
-        word.unicodeScalars.append(scalar)
+        word = word ?? place
       }
+      count = place + 1
     }
-    if !word.isEmpty { tokens.append(word) }
+    if let start = word { tokens.append(start..<count) }
     return tokens
+  }
+
+  /// The types of entities that the tags name.
+  var types: Set<String> {
+    Set(bio.sentences.lazy.flatMap(\.tags).filter { $0 != "O" }.map { String($0.dropFirst(2)) })
   }
 
   private static func isPunctuation(_ scalar: Unicode.Scalar) -> Bool {
@@ -62,7 +79,8 @@ package struct TaggedRows: TaskRows {
   package var reported: [DataReport.Row] {
     bio.sentences.map { sentence in
       DataReport.Row(
-        line: sentence.line, text: TagDecoder.text(of: sentence.tokens, unit: tagging.unit).text,
+        line: sentence.line,
+        text: TagDecoder.Source(tokens: sentence.tokens, unit: tagging.unit).text,
         label: sentence.tags.isEmpty ? nil : sentence.tags.joined(separator: " "),
         classes: TaggedEntity.entities(of: sentence.tags.map(known)).map(\.type))
     }
@@ -73,13 +91,13 @@ package struct TaggedRows: TaskRows {
       BIOFile(
         file: bio.file,
         sentences: bio.sentences.enumerated().filter { isKept($0.offset) }.map(\.element),
-        repaired: bio.repaired), tagging)
+        repaired: bio.repaired), tagging,
+      sources.enumerated().filter { isKept($0.offset) }.map(\.element))
   }
 
   /// `O`, then `B-` and `I-` of each type in order; for GlobalPointer the types.
   package func labels(_ recipe: Recipe) throws -> [String] {
-    let found = Set(
-      bio.sentences.lazy.flatMap(\.tags).filter { $0 != "O" }.map { String($0.dropFirst(2)) })
+    let found = types
     let types = (tagging.types ?? found.sorted()).sorted()
     if let missing = types.first(where: { !found.contains($0) }) {
       throw DataErrors(
@@ -134,7 +152,9 @@ package struct TaggedRows: TaskRows {
       let tags = sentence.tags.map(known)
       let decoded = TagDecoder.Sentence(
         tokens: sentence.tokens, tags: withLabel ? tags : nil,
-        pieces: Array(pieces.tokens.prefix(kept)))
+        pieces: Array(pieces.tokens.prefix(kept)),
+        source: sources.isEmpty
+          ? TagDecoder.Source(tokens: sentence.tokens, unit: tagging.unit) : sources[number])
       sequences.append(
         SequenceInput(
           ids: ids, segments: ids.map { _ in 0 }, exampleID: UInt64(number),

@@ -23,6 +23,8 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var truncation: String
   package var maxLength: Int
   package var maxCharacters: Int?
+  /// Tokens of an input that is evaluated or predicted; nil: `maxLength`.
+  package var evaluationLength: Int?
   package var format: RowFormat?
   package var header: HeaderPolicy
   package var columns: Recipe.Columns
@@ -37,6 +39,8 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   package var entityCharacters: String?
   /// Whether the training questions include some without an answer, so that "no answer" is one; nil where that is not known.
   package var hasUnanswerable: Bool?
+  /// The types of the training rows' events, sorted, others having no answer; nil: all types are known.
+  package var eventTypes: [String]?
 
   /// The definition that `recipe` and the labels of its rows make, for a model of `configuration`.
   package init(
@@ -51,6 +55,9 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
     truncation = recipe.data.truncation.rawValue
     maxLength = recipe.data.maxLength
     maxCharacters = recipe.data.maxCharacters
+    evaluationLength = recipe.data.evaluationLength.map {
+      min($0, configuration.maximumPositions)
+    }
     format = recipe.data.format
     header = recipe.data.header
     columns = recipe.data.columns
@@ -71,7 +78,9 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
   private static func head(
     _ recipe: Recipe, labels: [String], _ configuration: BertConfiguration
   ) -> Head {
-    let dropout = recipe.head.dropout.map(Float.init) ?? configuration.hiddenDropout
+    let dropout =
+      recipe.head.dropout.map(Float.init) ?? configuration.classifierDropout
+      ?? configuration.hiddenDropout
     switch recipe.task {
     case .classification, .pair, .regression:
       let isSiamese = recipe.pair.mode == .siamese

@@ -36,7 +36,7 @@ struct Embed: ParsableCommand {
   @Option(help: "Whose rules for text: google, huggingface or character; by default the dialect's.")
   var tokenizer: TokenizerKind?
 
-  @Flag(help: "By default as the model's folder says.")
+  @Flag(help: "By default as the model's folder says; with the tokenizer character, cased.")
   var letters: Case?
 
   @Option(
@@ -77,9 +77,12 @@ struct Embed: ParsableCommand {
         .data,
         "\(folder.folder.path): there is no vocab.txt. Put it there, or use --input-form ids.")
     }
-    let kind = tokenizer ?? (dialect == .huggingface ? .huggingface : .google)
+    let kind = tokenizer ?? dialect.tokenizer
     let vocabulary = try Vocabulary.opened(url)
-    let lowercase = vocabulary.lowercase(letters, saying: folder.lowercase)
+    // As in a recipe: the 2019 recipes' own tokenizer leaves letters as they are.
+    let lowercase =
+      kind == .character && letters == nil
+      ? false : vocabulary.lowercase(letters, saying: folder.lowercase)
     let rows = folder.configuration.vocabularySize
     for warning in try vocabulary.check(modelVocabularySize: rows) {
       Console.message("note: \(warning)")

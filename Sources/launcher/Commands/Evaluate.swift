@@ -44,7 +44,8 @@ struct Predict: ParsableCommand {
     abstract: "Predict rows with the best model of a run, or the average of several.",
     discussion: """
       The input has the text columns of the run's recipe (.tsv, .csv, .jsonl; .bio and .json for tagging and reading) or a text a line (.txt). The \
-      output has one JSON object a row, in the same order: what the task predicts, labels with the probability of each.
+      output has one JSON object a row, in the same order: what the task predicts, labels with the probability of each. For event subjects an \
+      output that ends in .csv is their recipe's result file: "id","entity", no header.
 
       Example:
         lockstep predict --run runs/movies --input sentences.txt --output predictions.jsonl
@@ -67,6 +68,7 @@ struct Predict: ParsableCommand {
     let model = try Ensemble(
       runs: directories.map { URL(argument: $0) }, threads: threads.count)
     let examples = try model.predict(URL(argument: input), to: URL(argument: output))
+    for note in examples.notes { Console.message("note: \(note)") }
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")
     }

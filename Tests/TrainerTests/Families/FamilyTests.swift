@@ -55,7 +55,14 @@ import Trainer
     #expect(rows.map(Self.said) == family.expected)
     switch family.name {
     case "reading": #expect(rows.map { $0["id"] as? String } == (0..<32).map { "q\($0)" })
-    case "event-subject": #expect(rows.map { $0["id"] as? String } == (0..<32).map { "\($0)" })
+    case "event-subject":
+      #expect(rows.map { $0["id"] as? String } == (0..<32).map { "\($0)" })
+      // The result file of the recipe, and a type that was never seen.
+      let bare = folder.url.appending(path: "more.csv"), table = folder.url.appending(path: "r.csv")
+      try Data((family.bare + "32,大山公司买,中价\n").utf8).write(to: bare)
+      _ = try model.predict(bare, to: table)
+      let text = try String(contentsOf: table, encoding: .utf8).split(separator: "\n")
+      #expect(text.count == 33 && text[1] == "\"1\",\"小火公司\"" && text[32] == "\"32\",\"NaN\"")
     case "tagging crf", "tagging softmax", "tagging global-pointer":
       let entities = rows[0]["entities"] as? [[String: Any]]
       #expect(entities?.map { $0["text"] as? String } == ["book good", "hotel bad"])

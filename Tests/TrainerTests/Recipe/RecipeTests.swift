@@ -205,6 +205,10 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       "--set data.columns.text2=b: `data.columns.text2` needs `task: pair` (or regression). Leave it out, or change the task."
     ),
     (
+      "data.evaluationLength=64",
+      "--set data.evaluationLength=64: `data.evaluationLength` applies to `task: relation` and `task: event-subject`. Leave it out."
+    ),
+    (
       "data.labels=[a]",
       "--set data.labels=[a]: `data.labels` has 1; softmax needs at least 2 labels."
     ),

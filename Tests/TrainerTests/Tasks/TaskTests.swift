@@ -68,6 +68,29 @@ private func reader(_ overrides: [String], labels: [String]) throws -> Reader {
     #expect(throws: DataErrors.self) { try reader.examples(bad, withLabel: true) }
   }
 
+  @Test
+  func `a head's dropout is the recipe's, the model's own for classifiers, or its hidden one`()
+    throws
+  {
+    func dropout(_ overrides: [String], classifier: Float?) throws -> Float {
+      var configuration = tinyConfiguration(dropout: 0.1)
+      configuration.classifierDropout = classifier
+      return TaskDefinition(
+        try recipe(overrides), labels: ["a", "b"], lowercase: true, configuration: configuration
+      ).head.dropout
+    }
+    #expect(try dropout([], classifier: nil) == 0.1)
+    #expect(try dropout([], classifier: 0.3) == 0.3)
+    #expect(try dropout(["head.dropout=0.2"], classifier: 0.3) == 0.2)
+    #expect(try dropout(["model.dialect=google"], classifier: 0.3) == 0.1)
+    for dialect in Dialect.allCases {
+      for task in ["event-subject", "reading", "relation"] {
+        let overrides = ["task=\(task)", "model.dialect=\(dialect.rawValue)"]
+        #expect(try dropout(overrides, classifier: 0.3) == 0)
+      }
+    }
+  }
+
   @Test func `characters are cut before tokens are made`() throws {
     let reader = try reader(["data.maxCharacters=6"], labels: ["a", "b"])
     let rows = RowFile(file: "f", rows: [Row(line: 1, values: ["a good movie", "a"])])
