@@ -140,13 +140,16 @@ package final class Engine {
     }
   }
 
-  /// The first of `sums` then has the touched rows of all; nil if one of them does not know its own.
+  /// Gives each of `sums` the touched rows of those behind it as well, as `fold` did with their values; nil if one of them does
+  /// not know its own.
   private func uniteTouchedRows(of sums: [Arena]) {
-    var rows: Set<Int32>? = []
-    for sum in sums {
-      rows = rows.flatMap { rows in sum.touchedRows.map { rows.union($0) } }
+    for into in (0..<sums.count - 1).reversed() {
+      if let ours = sums[into].touchedRows, let theirs = sums[into + 1].touchedRows {
+        sums[into].touchedRows = Set(ours).union(theirs).sorted()
+      } else {
+        sums[into].touchedRows = nil
+      }
     }
-    sums[0].touchedRows = rows?.sorted()
   }
 
   /// Forward and backward of one chunk.
