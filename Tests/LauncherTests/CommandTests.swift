@@ -48,6 +48,30 @@ private func object(_ line: String) throws -> [String: Any] {
         "missing.yaml: the recipe file is not found"))
   }
 
+  @Test(arguments: ["train", "bench"])
+  func `the wire and the vendor's exchange are options that say what they cost`(
+    command: String
+  ) throws {
+    let help = try run(command, "--help").output.split(whereSeparator: \.isWhitespace).joined(
+      separator: " ")
+    #expect(help.contains("deterministic for a fixed number of ranks only"))
+    #expect(help.contains("not reproducible, for comparison"))
+    let recipe = command == "train" ? ["recipe.yaml"] : []
+    func refused(_ options: String...) throws -> String {
+      let result = try Program.run([command] + recipe + options, in: task.url, input: Data())
+      #expect(result.status == 64)
+      return result.messages
+    }
+    #expect(try refused("--wire", "float16").contains("'float16'"))
+    #expect(try refused("--progress", "none").contains("'none'"))
+    #expect(
+      try refused("--exchange", "tree", "--wire", "bfloat16").contains(
+        "The tree exchange sends single precision only."))
+    #expect(
+      try refused("--exchange", "vendor", "--wire", "bfloat16").contains(
+        "The vendor all-reduce sums single precision only."))
+  }
+
   @Test func `train, evaluate and predict work together`() throws {
     let trained = try run("train", "recipe.yaml", "--run", "run")
     #expect(trained.status == 0)

@@ -45,6 +45,23 @@ struct MPIRunTests {
     #expect(together.status == 0, "\(together.messages)")
     #expect(together.lines.dropLast().last == alone.lines.last)
     #expect(together.lines.filter { $0.hasPrefix("weights sha256") }.count == 1)
+    let cooperative = try Self.ranks(
+      3, "exec $TRAIN --run cooperative", in: task, options: "--progress cooperative")
+    #expect(cooperative.status == 0, "\(cooperative.messages)")
+    #expect(cooperative.lines.dropLast().last == alone.lines.last)
+  }
+
+  @Test(arguments: ["--shard", "--no-shard"])
+  func `the vendor's exchange trains, and promises nothing`(shard: String) throws {
+    let task = try MadeUpTask()
+    let made = try Self.ranks(
+      3, "exec $TRAIN --run run", in: task, options: "--exchange vendor \(shard)")
+    #expect(made.status == 0, "\(made.messages)")
+    #expect(made.lines.filter { $0.hasPrefix("weights sha256") }.count == 1)
+    #expect(
+      made.messages.contains(
+        "exchange     vendor exchange on 3 ranks, not reproducible: other ranks or another exchange give other weights"
+      ))
   }
 
   @Test(arguments: [

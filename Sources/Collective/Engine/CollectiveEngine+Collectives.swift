@@ -1,11 +1,13 @@
 /// How sums are exchanged.
 ///
-/// The tree and the direct exchange give the same bits.
+/// The tree and the direct exchange give the same bits; the vendor's does not.
 package enum Exchange: String, Sendable, Codable, CaseIterable {
   /// The tree where the number of ranks is a power of two, else the direct exchange.
   case automatic
   case tree
   case direct
+  /// `MPI_Allreduce` of whole vectors: **not reproducible**, for comparison.
+  case vendor
 }
 
 /// The collectives.
@@ -48,6 +50,10 @@ extension CollectiveEngine {
     precondition(
       contributions.count == subtrees,
       "\(contributions.count) contributions for \(subtrees) subtrees")
+    if exchange == .vendor {
+      guard wire == .float32 else { throw .vendorNeedsFloats }
+      return vendorReduce(contributions, count: plan.count)
+    }
     let usesTree = try usesTree(exchange, wire: wire)
     let pattern: any Pattern =
       usesTree
@@ -60,6 +66,17 @@ extension CollectiveEngine {
       kind, bytes: 4 * plan.count,
       digest: digest(plan, usesTree: usesTree, wire: wire, leaves: ownership.leaves),
       pattern: pattern, keeping: owner)
+  }
+
+  /// Sums this rank's contributions into the first, and then everyone's: each rank gets the whole sum, of whatever slices it is the owner.
+  private func vendorReduce(
+    _ contributions: [UnsafeMutablePointer<Float>], count: Int
+  ) -> CollectiveOperation {
+    let sum = contributions[0]
+    for contribution in contributions.dropFirst() {
+      for i in 0..<count { sum[i] += contribution[i] }
+    }
+    return vendorAllReduce(UnsafeMutableBufferPointer(start: sum, count: count))
   }
 
   /// Every rank gets every slice of `plan` from its owner.
@@ -150,7 +167,8 @@ extension CollectiveEngine {
     let isPowerOfTwo = size & (size - 1) == 0
     switch exchange {
     // Rounding at every hop would grow with the ranks: bf16 is summed at the owner alone.
-    case .automatic: return isPowerOfTwo && wire == .float32
+    // What is gathered is not summed, and the vendor's way of summing has no say in it.
+    case .automatic, .vendor: return isPowerOfTwo && wire == .float32
     case .direct: return false
     case .tree:
       guard isPowerOfTwo else { throw .treeNeedsPowerOfTwo(ranks: size) }

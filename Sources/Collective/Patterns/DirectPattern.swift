@@ -1,10 +1,10 @@
 /// How floats travel.
 package enum WireFormat: String, Sendable, Codable, CaseIterable {
-  case float32 = "f32"
+  case float32
   /// Half the bytes; sums stay in single precision at the owner of each slice.
   ///
   /// Deterministic for a fixed number of ranks only, because values are rounded where ranks meet.
-  case bfloat16 = "bf16"
+  case bfloat16
 
   var bytesPerElement: Int { self == .float32 ? 4 : 2 }
 }

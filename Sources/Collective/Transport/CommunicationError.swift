@@ -12,6 +12,7 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
   case leavesNotPowerOfTwo(Int)
   case treeNeedsPowerOfTwo(ranks: Int)
   case treeNeedsFloats
+  case vendorNeedsFloats
   case tooManySegments(Int, limit: Int)
   /// The first message of two ranks about an operation described different operations.
   case operationMismatch(rank: String, at: String, peer: String, peerAt: String)
@@ -43,6 +44,8 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
       "A message of \(bytes) bytes exceeds the \(Int32.max) that MPI counts. Send it in parts."
     case .vendorUnavailable:
       "The vendor all-reduce exists only under mpirun. Choose the tree or the direct exchange."
+    case .vendorNeedsFloats:
+      "The vendor all-reduce sums single precision only. Choose the direct exchange for a bfloat16 wire."
     case .ranksExceedLeaves(let ranks, let leaves):
       "\(ranks) ranks cannot share \(leaves) leaves. Start at most \(leaves) ranks, or a new run with more leaves."
     case .leavesNotPowerOfTwo(let leaves):
@@ -50,7 +53,7 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
     case .treeNeedsPowerOfTwo(let ranks):
       "The tree exchange needs a power of two of ranks and there are \(ranks). Choose the direct exchange, which gives the same bits."
     case .treeNeedsFloats:
-      "The tree exchange sends single precision only. Choose the direct exchange for a bf16 wire."
+      "The tree exchange sends single precision only. Choose the direct exchange for a bfloat16 wire."
     case .tooManySegments(let count, let limit):
       "The exchange would have \(count) segments and \(limit) is the limit. Use larger segments or smaller buckets."
     case .operationMismatch(let rank, let here, let peer, let there):
@@ -79,7 +82,7 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
     case .call, .threadLevel, .tagLimit: ExitCode.environment
     case .messageTooLarge, .tooManySegments, .ended: ExitCode.internalError
     case .vendorUnavailable, .ranksExceedLeaves, .leavesNotPowerOfTwo, .treeNeedsPowerOfTwo,
-      .treeNeedsFloats:
+      .treeNeedsFloats, .vendorNeedsFloats:
       ExitCode.usage
     case .operationMismatch, .sizeMismatch, .strayMessage, .badRows, .disagreement, .peerFinished:
       ExitCode.disagreement

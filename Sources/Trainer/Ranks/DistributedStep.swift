@@ -4,7 +4,7 @@ import Model
 /// One optimizer step on all ranks of a group: gradient, exchange, norm, update.
 ///
 /// The parameters afterwards, and the loss and norm returned, have the same bits on any number of ranks, for any
-/// exchange settings and any number of threads.
+/// exchange settings without a `limit` and any number of threads.
 package final class DistributedStep {
   package let group: RankGroup
   let engine: Engine
@@ -61,6 +61,7 @@ package final class DistributedStep {
     self.parameters = parameters
     self.settings = settings
     isSharded = settings.shards(optimizer.settings.method, ranks: group.size)
+    group.poll(from: engine.pool)
     arrival = ParameterArrival()
     gradient = Arena(count: engine.table.count)
     exchange = try GradientExchange(

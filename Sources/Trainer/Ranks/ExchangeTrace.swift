@@ -8,6 +8,8 @@ package struct ExchangeTrace: Sendable, Equatable {
   package var hidden = 0.0
   /// Those that could have been: all, but not more than backward took behind the first finished bucket.
   package var hideable = 0.0
+  /// Buckets that were handed over before backward ended.
+  package var early = 0
 
   package init(busy: Double = 0, hidden: Double = 0, hideable: Double = 0) {
     self.busy = busy

@@ -39,6 +39,7 @@ final class GradientExchange {
     _ group: RankGroup, engine: Engine, gradient: Arena, trainable: [Bool], isSharded: Bool,
     settings: ExchangeSettings
   ) throws(CommunicationError) {
+    try settings.check()
     self.group = group
     self.engine = engine
     self.trainable = trainable
@@ -93,7 +94,9 @@ final class GradientExchange {
         }
       ) { offset in
         group.collective.noteProgress()
-        if isLast, settings.overlaps { submit(from: offset, &travel) }
+        guard isLast, settings.overlaps else { return }
+        submit(from: offset, &travel, batches, step: step)
+        if offset > 0 { travel.early = travel.operations.count }
       }
       losses.append(loss.numerator)
       leafLosses += loss.leaves
@@ -128,18 +131,20 @@ final class GradientExchange {
       losses: losses, leafLosses: leafLosses,
       times: Times(
         compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds,
-        trace: trace(from: travel.firstOperation, backwardEnd: backwardEnd)))
+        trace: trace(travel, backwardEnd: backwardEnd)))
   }
 
-  /// What the flight recorder knows of the operations from number `first` on.
-  private func trace(from first: Int?, backwardEnd: Double) -> ExchangeTrace {
-    guard let first, group.size > 1 else { return ExchangeTrace() }
+  /// What the flight recorder knows of the operations of `travel`.
+  private func trace(_ travel: Travel, backwardEnd: Double) -> ExchangeTrace {
+    guard let first = travel.firstOperation, group.size > 1 else { return ExchangeTrace() }
     let records = group.collective.recorder.records.filter { $0.sequence >= first }
     let spans = records.compactMap { record in
       record.started.flatMap { start in record.ended.map { (start: start, end: $0) } }
     }
-    return ExchangeTrace(
+    var trace = ExchangeTrace(
       spans: spans, first: records.first?.submitted ?? backwardEnd, backwardEnd: backwardEnd)
+    trace.early = travel.early
+    return trace
   }
 
   /// What is on its way.
@@ -150,6 +155,8 @@ final class GradientExchange {
     var rows: RowUnion?
     /// The number of the first bucket's operation.
     var firstOperation: Int?
+    /// How many buckets were handed over while backward ran.
+    var early = 0
     /// What ended the exchange.
     var problem: (any Error)?
   }
@@ -177,12 +184,16 @@ final class GradientExchange {
   private func start(
     _ contributions: [UnsafeMutablePointer<Float>], _ plan: SlicePlan
   ) throws(CommunicationError) -> CollectiveOperation {
-    isSharded
+    // One rank has nobody to send to, and rounds nothing.
+    let wire = group.size > 1 ? settings.wire : .float32
+    return isSharded
       ? try group.collective.reduceScatter(
         contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange,
+        wire: wire,
         keeping: self)
       : try group.collective.allReduce(
         contributions, plan: plan, ownership: group.ownership, exchange: settings.exchange,
+        wire: wire,
         keeping: self)
   }
 

@@ -1,4 +1,5 @@
 import Collective
+import Model
 
 /// The ranks that train one model together, and which leaves of every step each of them computes.
 ///
@@ -19,6 +20,12 @@ package final class RankGroup {
   /// A group of this process alone; no MPI is initialised.
   package static func alone(leaves: Int) throws(CommunicationError) -> RankGroup {
     try RankGroup(CollectiveEngine(SingleProcess()), leaves: leaves)
+  }
+
+  /// Where nobody else moves this rank's messages, lets `pool` do so between its tiles.
+  package func poll(from pool: ThreadPool) {
+    guard collective.settings.progress == .cooperative, size > 1 else { return }
+    pool.betweenTiles = { [collective] in collective.poll() }
   }
 
   /// What this rank contributes to every sum, in leaf order.
@@ -64,11 +71,13 @@ package final class RankGroup {
 
 /// How gradients are exchanged and who updates what.
 ///
-/// None of it enters the bits of the result.
+/// None of it enters the bits of the result, but for the wire and the vendor's exchange (`limit(ranks:)`).
 package struct ExchangeSettings: Sendable, Equatable {
   /// Bytes of a bucket; nil puts everything in one.
   package var bucketBytes: Int? = 4 << 20
   package var exchange = Exchange.automatic
+  /// How gradients travel; parameters and checkpoints are never rounded.
+  package var wire = WireFormat.float32
   /// Whether buckets travel while backward still runs.
   package var overlaps = true
   /// Whether each rank keeps and updates only its share of the optimizer's state.
@@ -77,6 +86,27 @@ package struct ExchangeSettings: Sendable, Equatable {
   package var sendsTouchedRows = true
 
   package init() {}
+
+  /// What keeps the result from having the bits of every other number of ranks, in words; nil where nothing does.
+  package func limit(ranks: Int) -> String? {
+    guard ranks > 1 else { return nil }
+    if exchange == .vendor { return "vendor exchange on \(ranks) ranks, not reproducible" }
+    if wire == .bfloat16 { return "bfloat16 wire on \(ranks) ranks, deterministic for these alone" }
+    return nil
+  }
+
+  /// All of it in words, for ranks to compare.
+  package var summary: String {
+    "exchange \(exchange.rawValue), wire \(wire.rawValue), buckets of \(bucketBytes.map { "\($0) bytes" } ?? "any size"), "
+      + "touched rows \(sendsTouchedRows), sharded \(shardsOptimizer)"
+  }
+
+  /// - Throws: `CommunicationError` where the wire and the exchange do not go together.
+  package func check() throws(CommunicationError) {
+    guard wire == .bfloat16 else { return }
+    if exchange == .tree { throw .treeNeedsFloats }
+    if exchange == .vendor { throw .vendorNeedsFloats }
+  }
 
   /// Whether an optimizer is sharded: LAMB's ratios need whole tensors.
   package func shards(_ method: OptimizerSettings.Method, ranks: Int) -> Bool {

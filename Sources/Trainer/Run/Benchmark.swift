@@ -117,6 +117,7 @@ package enum Benchmark {
     _ shape: BenchmarkShape, group: RankGroup, exchange: ExchangeSettings = ExchangeSettings(),
     threads: Int, warmup: Int, steps: Int, progress: (Int, Double) -> Void
   ) throws -> Result {
+    try group.agree(on: [("the exchange of gradients", exchange.summary)])
     let pool = ThreadPool(threads: threads)
     defer { pool.stop() }
     let trainee = try Trainee(shape, group: group, exchange: exchange, pool: pool)

@@ -42,10 +42,15 @@ package struct RunComparison {
     }
     for (a, b) in common {
       guard let (field, here, there) = a.difference(from: b) else { continue }
+      let limits = LoggedStep.limits(of: [a, b])
+      let exchange =
+        limits.isEmpty
+        ? ""
+        : " The step was made with \(limits.joined(separator: ", and with ")): other ranks or another exchange give other bits."
       throw RunError(
         .disagreement,
         "step \(a.step): the \(field) is \(here) in \(first.path) and \(there) in \(second.path); the steps before are the same. "
-          + reason(first, second, a, b))
+          + reason(first, second, a, b) + exchange)
     }
     let lengths = runs.map(\.count)
     let rest =

@@ -53,6 +53,7 @@ extension TrainingRun {
       ("the number of steps", "\(prepared.totalSteps)"),
       ("the model", "\(prepared.configuration)"),
       ("the optimizer's sharding", trainingStep.isSharded ? "sharded" : "whole"),
+      ("the exchange of gradients", trainingStep.settings.summary),
     ]
     return items
   }

@@ -117,6 +117,9 @@ package final class TrainingRun {
       })
   }
 
+  /// What keeps this run from having the bits of any number of ranks, by what its steps were made with.
+  private var limits: [String] = []
+
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
   package func run() throws -> Outcome {
     precondition(files?.store.isWritable != false, "a run that is only read cannot be trained")
@@ -125,10 +128,17 @@ package final class TrainingRun {
     defer { try? awaitDisk() }
     log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
     if start > 0, let files {
-      for logged in try LoggedStep.read(files.directory.metrics) {
-        _ = logged.observation.flatMap { collapse.observe($0) }
+      let logged = try LoggedStep.read(files.directory.metrics)
+      for step in logged { _ = step.observation.flatMap { collapse.observe($0) } }
+      limits = LoggedStep.limits(of: logged)
+      let before = logged.last?.exchange
+      if start < prepared.totalSteps, before != limit {
+        output.write(
+          "note: step \(start) was made with \(before ?? LoggedStep.noLimit), this run goes on with \(limit ?? LoggedStep.noLimit): the weights will be those of no undisturbed run\n"
+        )
       }
     }
+    if start < prepared.totalSteps, let limit, !limits.contains(limit) { limits.append(limit) }
     let progress = Progress(
       firstStep: start, totalSteps: prepared.totalSteps, isTerminal: output.isTerminal,
       write: output.write)
@@ -173,6 +183,8 @@ package final class TrainingRun {
     }
     return try .finished(weights: finish(step: step, isResumed: step == start, progress))
   }
+
+  private var limit: String? { trainingStep.settings.limit(ranks: group.size) }
 
   // MARK: One step
 
@@ -229,14 +241,15 @@ package final class TrainingRun {
       (requests.isStopping, requests.takeSave() || group.isRoot && isSaveOverdue(since: saved))
     }
     let result = made.result, norms = gradientGroups.norms(made.result.parameterNorms)
-    try log?.write([
-      ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(made.loss)),
-      ("learningRate", .number(made.rate)), ("gradientNorm", .number(result.norm)),
-      ("gradientNorms", .numbers(norms)), ("leafLosses", .numbers(result.leafLosses)),
-      ("tokens", .integer(made.tokens)),
-      ("digest", .text(ParameterDigest.text(result.digest))),
-      ("seconds", .number((clock.now - begun).seconds)),
-    ])
+    try log?.write(
+      [
+        ("step", .integer(step + 1)), ("epoch", .integer(epoch + 1)), ("loss", .number(made.loss)),
+        ("learningRate", .number(made.rate)), ("gradientNorm", .number(result.norm)),
+        ("gradientNorms", .numbers(norms)), ("leafLosses", .numbers(result.leafLosses)),
+        ("tokens", .integer(made.tokens)),
+        ("digest", .text(ParameterDigest.text(result.digest))),
+        ("seconds", .number((clock.now - begun).seconds)),
+      ] + (limit.map { [("exchange", .text($0))] } ?? []))
     progress.step(
       step + 1, loss: made.loss, learningRate: made.rate, norm: result.norm, tokens: made.tokens,
       isLast: step + 1 == prepared.totalSteps)
@@ -337,7 +350,9 @@ package final class TrainingRun {
       digest = try checkpoint(step: step)
       try awaitDisk()
     }
-    var lines: [String] = []
+    var lines = limits.map {
+      "exchange     \($0): other ranks or another exchange give other weights"
+    }
     if let best {
       lines.append(
         "best \(best.metric) \(Progress.fixed(best.value, 4)) after step \(best.step)")

@@ -15,6 +15,20 @@ struct LoggedStep: Decodable, Equatable {
   var tokens: Int?
   /// `ParameterDigest` after the step.
   var digest: String?
+  /// `ExchangeSettings.limit`; absent where the step has the bits of any number of ranks.
+  var exchange: String?
+
+  /// What a step without an `exchange` was made with.
+  static let noLimit = "an exchange whose bits are those of any number of ranks"
+
+  /// The exchanges of `steps` that are not, each once.
+  static func limits(of steps: [LoggedStep]) -> [String] {
+    var limits: [String] = []
+    for step in steps {
+      if let limit = step.exchange, !limits.contains(limit) { limits.append(limit) }
+    }
+    return limits
+  }
 
   /// The steps in the log at `url`, ascending; lines of evaluations and a last line that was cut off are left out.
   static func read(_ url: URL) throws -> [LoggedStep] {
@@ -74,6 +88,14 @@ extension TrainingRun {
             : "Give a step from \(log.keys.min() ?? 0) to \(log.keys.max() ?? 0)."))
     }
     let start = try restore(files, before: target, log)
+    let limits = LoggedStep.limits(of: (start + 1...target).compactMap { log[$0] })
+    guard limits.isEmpty else {
+      throw RunError(
+        .usage,
+        "\(metrics.path): steps after step \(start) were made with \(limits.joined(separator: ", and with ")): one process cannot recompute their bits. "
+          + "Train again with the same number of ranks and the same options, and compare with lockstep verify RUN RUN."
+      )
+    }
     var rows = BatchRows(prepared.batches)
     for step in start..<target {
       let made = try advance(step: step, rows: rows.rows(ofStep: step)) { (false, false) }

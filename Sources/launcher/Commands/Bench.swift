@@ -75,7 +75,7 @@ struct Bench: ParsableCommand {
   }
 
   func run() throws {
-    try Ranks.run(stallSeconds: exchange.stallSeconds) { collective in
+    try Ranks.run(exchange) { collective in
       var shape = BenchmarkShape(
         configuration: configuration, batch: batch, length: length, spreads: lengths == .uniform,
         leaves: leaves, leavesAtOnce: leavesAtOnce, dropout: dropout)
@@ -126,7 +126,7 @@ struct Bench: ParsableCommand {
     if json {
       try Console.print(
         "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\","
-          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"exchangeSeconds\":\(result.trace.busy),\"hideableSeconds\":\(result.trace.hideable),\"hiddenSeconds\":\(result.trace.hidden),\"hiddenShare\":\(result.hiddenShare),\"sentBytes\":\(result.sentBytes),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
+          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"exchangeSeconds\":\(result.trace.busy),\"hideableSeconds\":\(result.trace.hideable),\"hiddenSeconds\":\(result.trace.hidden),\"hiddenShare\":\(result.hiddenShare),\"exchange\":\"\(exchange.exchange.rawValue)\",\"wire\":\"\(exchange.wire.rawValue)\",\"progress\":\"\(exchange.progress.rawValue)\",\"sentBytes\":\(result.sentBytes),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
           + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
           + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
           + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"
@@ -147,6 +147,9 @@ struct Bench: ParsableCommand {
             "rank 0 sends %.1f MB a step; gradients are on their way for %.3f s, of which backward could hide %.3f s and hides %.3f s (%.0f %%); the slowest rank waits %.3f s",
           result.sentBytes / 1e6, result.trace.busy, result.trace.hideable, result.trace.hidden,
           100 * result.hiddenShare, result.waitSeconds))
+      if let limit = exchange.settings.limit(ranks: group.size) {
+        try Console.print("exchange     \(limit)")
+      }
     }
   }
 

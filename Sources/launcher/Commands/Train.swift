@@ -54,7 +54,7 @@ struct Train: ParsableCommand {
   func run() throws {
     let name = URL(argument: recipe).deletingPathExtension().lastPathComponent
     let run = URL(argument: runDirectory ?? "runs/\(name)")
-    try Ranks.run(stallSeconds: exchange.stallSeconds, recorderFolder: run) { collective in
+    try Ranks.run(exchange, recorderFolder: run) { collective in
       guard let seeds else {
         try train(collective, into: run, seed: nil)
         return

@@ -4,16 +4,33 @@ import Foundation
 import Trainer
 
 extension Exchange: ExpressibleByArgument {}
+extension WireFormat: ExpressibleByArgument {}
+extension CollectiveEngine.Progress: ExpressibleByArgument {}
 
-/// How ranks exchange gradients; nothing here changes a bit of the result.
+/// How ranks exchange gradients; nothing here changes a bit of the result but a wire of bfloat16 and the vendor's exchange.
 struct ExchangeOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Bytes of a bucket of gradients; 0 puts all in one.", valueName: "bytes"))
   var bucketBytes = ExchangeSettings().bucketBytes ?? 0
 
-  @Option(help: "How sums travel: \(Exchange.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(
+    help:
+      "How gradients are summed: automatic, tree or direct; or vendor, which is MPI_Allreduce: not reproducible, for comparison."
+  )
   var exchange = Exchange.automatic
+
+  @Option(
+    help:
+      "How gradients travel: float32; or bfloat16, half the bytes, deterministic for a fixed number of ranks only."
+  )
+  var wire = WireFormat.float32
+
+  @Option(
+    help:
+      "Who moves messages: a thread of its own, or (cooperative) the computing threads' caller between tiles."
+  )
+  var progress = CollectiveEngine.Settings().progress
 
   @Flag(
     inversion: .prefixedNo, help: "Send gradients while backward still runs.")
@@ -40,12 +57,18 @@ struct ExchangeOptions: ParsableArguments {
     guard bucketBytes >= 0 else {
       throw ValidationError("--bucket-bytes \(bucketBytes): give a number of bytes, or 0.")
     }
+    do {
+      try settings.check()
+    } catch {
+      throw ValidationError("--exchange \(exchange.rawValue) --wire \(wire.rawValue): \(error)")
+    }
   }
 
   var settings: ExchangeSettings {
     var settings = ExchangeSettings()
     settings.bucketBytes = bucketBytes == 0 ? nil : bucketBytes
     settings.exchange = exchange
+    settings.wire = wire
     settings.overlaps = overlap
     settings.shardsOptimizer = shard
     settings.sendsTouchedRows = touchedRows
@@ -75,15 +98,18 @@ enum Ranks {
   ///
   /// All ranks end with the same exit code: the worst of theirs. A rank that throws ends the others.
   ///
-  /// `recorderFolder` is where each rank leaves its last operations when one of several fails, if the folder is there on its host; else
+  /// `options` say who moves messages and how long a silence is borne. `recorderFolder` is where each rank leaves its last operations when one of several fails, if the folder is there on its host; else
   /// they are left in the working directory.
   static func run(
-    stallSeconds: Double, recorderFolder: URL? = nil, _ body: (CollectiveEngine) throws -> Void
+    _ options: ExchangeOptions, recorderFolder: URL? = nil,
+    _ body: (CollectiveEngine) throws -> Void
   ) throws {
     let communicator: any Communicator =
       number("OMPI_COMM_WORLD_SIZE") == nil ? SingleProcess() : try MPICommunicator()
     var settings = CollectiveEngine.Settings()
-    settings.stallSeconds = stallSeconds
+    settings.stallSeconds = options.stallSeconds
+    settings.progress = options.progress
+    settings.idlePollSeconds = settings.heartbeatSeconds / 2
     settings.onNotice = { Console.message("note: \($0)") }
     let collective = CollectiveEngine(communicator, settings: settings)
     let status = outcome(of: body, on: collective)

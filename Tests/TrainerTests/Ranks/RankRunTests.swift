@@ -10,7 +10,7 @@ import Trainer
 private func train(
   _ recipe: URL, into run: URL, overrides: [String] = [], on collective: CollectiveEngine,
   exchange: ExchangeSettings = ExchangeSettings(), resumes: Bool = false,
-  requests: RunRequests = RunRequests()
+  requests: RunRequests = RunRequests(), write: @escaping (String) -> Void = { _ in }
 ) throws -> TrainingRun.Outcome {
   let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
   let group = try RankGroup(collective, leaves: recipe.batch.leaves)
@@ -23,7 +23,8 @@ private func train(
     prepared, group: group,
     directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
     memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), exchange: exchange,
-    requests: requests, output: TrainingRun.Output(isTerminal: false) { _ in })
+    requests: requests,
+    output: TrainingRun.Output(isTerminal: false) { if collective.isRoot { write($0) } })
   return try training.run()
 }
 
@@ -87,6 +88,80 @@ private func log(_ run: URL) throws -> [[String: String]] {
     }
     #expect(last.allSatisfy { $0 == whole[0] })
     #expect(try log(folder.appending(path: "parts")) == log(folder.appending(path: "whole")))
+  }
+
+  @Test func `a run with a rounded wire says so in its log, at its end, to a resume and to verify`()
+    throws
+  {
+    let task = try MadeUpTask()
+    let (recipe, folder) = (task.recipe, task.url)
+    var rounded = ExchangeSettings()
+    rounded.wire = .bfloat16
+    let limit = "bfloat16 wire on 2 ranks, deterministic for these alone"
+    let text = Mutex("")
+    func part(_ exchange: ExchangeSettings, ranks: Int, stops: Bool) throws {
+      _ = try onRanks(ranks) { collective in
+        let requests = RunRequests()
+        if stops { requests.stop() }
+        return try train(
+          recipe, into: folder.appending(path: "run"), on: collective, exchange: exchange,
+          resumes: true, requests: requests, write: { line in text.withLock { $0 += line } })
+      }
+    }
+    try part(rounded, ranks: 2, stops: true)
+    #expect(try log(folder.appending(path: "run"))[0]["exchange"] == limit)
+    #expect(!text.withLock { $0.contains("note: step 1 was made with") })
+    try part(ExchangeSettings(), ranks: 3, stops: false)
+    let lines = try log(folder.appending(path: "run")).filter { $0["digest"] != nil }
+    #expect(lines.count == 12 && lines[0]["exchange"] == limit)
+    #expect(lines.dropFirst().allSatisfy { $0["exchange"] == nil })
+    #expect(
+      text.withLock {
+        $0.contains(
+          "note: step 1 was made with \(limit), this run goes on with an exchange whose bits are those of any number of ranks"
+        )
+      })
+    #expect(
+      text.withLock {
+        $0.contains(
+          "exchange     \(limit): other ranks or another exchange give other weights\n")
+      })
+    let prepared = try PreparedRun(Recipe(contentsOf: recipe, overrides: []), threads: 1)
+    let pool = ThreadPool(threads: 1)
+    defer { pool.stop() }
+    let engine = Engine(
+      configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
+    let error = #expect(throws: RunError.self) {
+      try TrainingRun(
+        prepared, group: .alone(leaves: prepared.recipe.batch.leaves),
+        directory: RunDirectory(folder.appending(path: "run"), resumes: true), engine: engine,
+        memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), requests: RunRequests(),
+        output: TrainingRun.Output(isTerminal: false) { _ in }
+      ).verify(step: 1)
+    }
+    #expect(error?.status == .usage)
+    #expect(
+      error?.description.contains(
+        "steps after step 0 were made with \(limit): one process cannot recompute their bits.")
+        == true)
+  }
+
+  @Test func `a rank with another wire is named before any tensor moves`() throws {
+    let task = try MadeUpTask()
+    let (recipe, folder) = (task.recipe, task.url)
+    let outcomes = try outcomes(ranks: 2) { collective in
+      var exchange = ExchangeSettings()
+      exchange.wire = collective.rank == 1 ? .bfloat16 : .float32
+      return try train(
+        recipe, into: folder.appending(path: "run"), on: collective, exchange: exchange)
+    }
+    for outcome in outcomes {
+      let error = #expect(throws: CommunicationError.self) { try outcome.get() }
+      #expect(error?.exitCode == 77)
+      #expect(
+        "\(error.map { "\($0)" } ?? "")".contains(
+          "The ranks disagree about the exchange of gradients: "))
+    }
   }
 
   @Test func `a rank with another recipe is named before anything is written`() throws {
