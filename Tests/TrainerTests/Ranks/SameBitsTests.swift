@@ -42,6 +42,7 @@ import Trainer
     Case(ranks: 4, exchange: .direct, threads: 2, leavesAtOnce: 1),
     Case(ranks: 5, bucketBytes: nil, leavesAtOnce: 2), Case(ranks: 6, shards: false),
     Case(ranks: 7, bucketBytes: 1 << 16, overlaps: false, progress: .cooperative),
+    Case(ranks: 1, leavesAtOnce: 1), Case(ranks: 2, threads: 2, leavesAtOnce: 1),
     Case(ranks: 2, touchedRows: false), Case(ranks: 3, shards: false, touchedRows: false),
     Case(ranks: 8, bucketBytes: 12_340), Case(ranks: 8, shards: false, exchange: .direct),
   ]
