@@ -46,7 +46,7 @@ struct ExchangeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Seconds without a sign of life, or of waiting for one rank, after which the run ends.",
+      "Seconds without a sign of life, or without progress while another rank waits, after which the run ends.",
       valueName: "seconds"))
   var stallSeconds = CollectiveEngine.Settings().stallSeconds
 
