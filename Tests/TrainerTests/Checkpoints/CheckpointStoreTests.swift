@@ -127,7 +127,9 @@ import Trainer
     #expect(try store.steps.isEmpty)
     // Other weights by now.
     let saved = draft.saved
-    try store.publish(draft)
+    var files = 0
+    try store.publish(draft) { files += 1 }
+    #expect(files == 4)
     #expect(try store.steps == [7])
     let loaded = try #require(try SmallRun.load(from: store))
     #expect(loaded.state.step == 7 && loaded.weightsDigest == saved.weightsDigest)
