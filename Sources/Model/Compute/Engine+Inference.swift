@@ -1,12 +1,26 @@
 extension Engine {
+  /// What is wanted of each example.
+  package enum OutputForm: Sendable {
+    /// What was found, as the head's kind says.
+    case found
+    /// What several models' outputs are averaged by, before anything is found in it.
+    ///
+    /// Relations: the probabilities of subjects `[S, 2]`; GlobalPointer: the score of every span; masked words: the probability of every word
+    /// `[R, V]`; other heads: as `found`.
+    case scores
+    /// The probabilities of the objects of these subjects, of each example in turn `[subjects, S, 2C]` (relations).
+    case objectScores(of: [[HeadSubject]])
+  }
+
   /// The head's outputs for each example, and their losses where there are targets; without dropout.
   ///
   /// An example's numbers do not depend on its neighbours. Batches are formed inside; `progress` is called after each.
   package func outputs(
-    of examples: [SequenceInput], parameters: Arena, progress: () -> Void = {}
+    of examples: [SequenceInput], parameters: Arena, as form: OutputForm = .found,
+    progress: () -> Void = {}
   ) -> [HeadOutput] {
     guard let head else { preconditionFailure("outputs need a head") }
-    return map(examples, progress: progress) { batch in
+    return map(examples, progress: progress) { batch, numbers in
       infer(
         batch, parameters: parameters, depth: configuration.layerCount,
         readsFirstTokensOnly: head.readsFirstTokensOnly
@@ -15,9 +29,17 @@ extension Engine {
         headPass.forward(encoder, last)
         return concurrently(batch.exampleCount) { example in
           let isKnown = !batch.target(example).isEmpty
+          let values =
+            switch form {
+            case .found: headPass.values(ofExample: example, batch, rows: last)
+            case .scores: headPass.scores(ofExample: example, batch, rows: last, given: nil)
+            case .objectScores(let subjects):
+              headPass.scores(
+                ofExample: example, batch, rows: last,
+                given: subjects[numbers[numbers.startIndex + example]])
+            }
           return HeadOutput(
-            values: headPass.values(ofExample: example, batch, rows: last),
-            loss: isKnown ? headPass.loss(ofExample: example, batch) : nil)
+            values: values, loss: isKnown ? headPass.loss(ofExample: example, batch) : nil)
         }
       }
     }
@@ -42,7 +64,7 @@ extension Engine {
     precondition(
       depth >= 0 && depth <= configuration.layerCount,
       "layer \(depth) of a model with \(configuration.layerCount)")
-    return map(sequences) { batch in
+    return map(sequences) { batch, _ in
       infer(batch, parameters: parameters, depth: depth, readsFirstTokensOnly: false) {
         _, _, last in
         batch.sequences.indices.map {
@@ -55,7 +77,7 @@ extension Engine {
   /// The pooler's output `tanh(W [CLS] + b)` for each sequence, `[B][H]`; needs a head with a pooler.
   package func pooled(of sequences: [SequenceInput], parameters: Arena) -> [[Float]] {
     let h = configuration.hiddenSize
-    return map(sequences) { batch in
+    return map(sequences) { batch, _ in
       infer(
         batch, parameters: parameters, depth: configuration.layerCount, readsFirstTokensOnly: true
       ) { encoder, headPass, last in
@@ -106,12 +128,13 @@ extension Engine {
 
   /// Runs `body` over batches of sequences sorted by length and restores the order.
   private func map<Result>(
-    _ sequences: [SequenceInput], progress: () -> Void = {}, _ body: (PackedBatch) -> [Result]
+    _ sequences: [SequenceInput], progress: () -> Void = {},
+    _ body: (PackedBatch, _ numbers: ArraySlice<Int>) -> [Result]
   ) -> [Result] {
     var results = [Result?](repeating: nil, count: sequences.count)
     for numbers in Self.inferenceBatches(sequences) {
       let batch = Self.inferenceBatch(sequences, numbers)
-      for (index, result) in zip(numbers, body(batch)) { results[index] = result }
+      for (index, result) in zip(numbers, body(batch, numbers)) { results[index] = result }
       progress()
     }
     return results.map {

@@ -6,6 +6,7 @@
 /// The loss of a type is `log(1 + Σ exp s)` over the spans that are none plus `log(1 + Σ exp −s)` over those that are; an example's is
 /// the sum over its types.
 struct GlobalPointerPass: HeadPass {
+  private let head: Head
   private let dense: HeadDense
   private let types: Int
   /// Queries and keys are turned where they lie; a row is `[C, 2, width]`.
@@ -15,6 +16,7 @@ struct GlobalPointerPass: HeadPass {
   static let width = 64
 
   init(_ setting: HeadSetting, plan: inout Workspace.Plan) {
+    head = setting.head
     types = setting.head.outputs
     dense = HeadDense(setting, "global_pointer", outputs: 2 * Self.width * types, plan: &plan)
     rotation = RotaryEmbedding(
@@ -140,17 +142,22 @@ struct GlobalPointerPass: HeadPass {
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {
-    let start = batch.offsets[example], count = batch.offsets[example + 1] - start
-    var found: [Float] = []
-    for type in 0..<types {
-      for first in 0..<count {
-        for last in first..<count {
-          let score = score(start + first, start + last, 2 * Self.width * type)
-          if score > 0 { found += [Float(type), Float(first), Float(last), score] }
-        }
+    head.globalPointerEntities(
+      scores(ofExample: example, batch, rows: rows, given: nil),
+      tokens: batch.offsets[example + 1] - batch.offsets[example])
+  }
+
+  /// The score of every span, as `Head.globalPointerEntities` reads them.
+  func scores(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
+    given subjects: [HeadSubject]?
+  ) -> [Float] {
+    let tokens = batch.offsets[example]..<batch.offsets[example + 1]
+    return (0..<types).flatMap { type in
+      tokens.flatMap { first in
+        (first..<tokens.upperBound).map { score(first, $0, 2 * Self.width * type) }
       }
     }
-    return found
   }
 }
 

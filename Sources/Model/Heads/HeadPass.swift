@@ -23,9 +23,24 @@ protocol HeadPass {
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float]
+
+  /// What is averaged over several models before it is decoded; `values` where those can be averaged themselves.
+  ///
+  /// `given`: the subjects that a relation head is asked for objects of.
+  func scores(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
+    given subjects: [HeadSubject]?
+  ) -> [Float]
 }
 
 extension HeadPass {
+  func scores(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
+    given subjects: [HeadSubject]?
+  ) -> [Float] {
+    values(ofExample: example, batch, rows: rows)
+  }
+
   /// The loss of each leaf, its examples in order, and their sum by the canonical tree.
   func loss(_ batch: PackedBatch, pool: ThreadPool) -> Engine.StepLoss {
     let losses = exampleLosses(batch, pool: pool)

@@ -150,21 +150,32 @@ struct MaskedPass: HeadPass {
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {
-    let v = words
-    return (starts[example]..<starts[example + 1]).flatMap { row -> [Float] in
-      let z = logits + row * v
-      var largest = z[0]
-      for i in 1..<v where z[i] > largest { largest = z[i] }
-      var sum = 0.0
-      for i in 0..<v { sum += DoubleMath.exp(Double(z[i] - largest)) }
-      return Self.best(z, v).flatMap {
-        [Float($0), Float(DoubleMath.exp(Double(z[$0] - largest)) / sum)]
-      }
+    (starts[example]..<starts[example + 1]).flatMap { row -> [Float] in
+      let probability = probability(row)
+      return Self.best(logits + row * words, words).flatMap { [Float($0), probability($0)] }
     }
   }
 
-  /// Words of the highest logits, the first of equals first.
-  private static func best(_ z: UnsafePointer<Float>, _ count: Int) -> [Int] {
+  /// The probabilities of all words for each masked token in order `[R, V]`.
+  func scores(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
+    given subjects: [HeadSubject]?
+  ) -> [Float] {
+    (starts[example]..<starts[example + 1]).flatMap { row in (0..<words).map(probability(row)) }
+  }
+
+  /// The probability of a word at `row`.
+  private func probability(_ row: Int) -> (Int) -> Float {
+    let z = logits + row * words
+    var largest = z[0]
+    for i in 1..<words where z[i] > largest { largest = z[i] }
+    var sum = 0.0
+    for i in 0..<words { sum += DoubleMath.exp(Double(z[i] - largest)) }
+    return { Float(DoubleMath.exp(Double(z[$0] - largest)) / sum) }
+  }
+
+  /// Words of the highest logits or probabilities, the first of equals first.
+  static func best(_ z: UnsafePointer<Float>, _ count: Int) -> [Int] {
     var best: [Int] = []
     for i in 0..<count where best.count < candidates || z[i] > z[best[best.count - 1]] {
       let place = best.firstIndex { z[i] > z[$0] } ?? best.count

@@ -25,27 +25,6 @@ struct RelationPass: HeadPass {
     dConditioned = setting.trains ? plan.take(setting.rows * setting.hidden) : nil
   }
 
-  /// What is learnt of one example.
-  private struct Target {
-    /// The tokens of the subject that the objects belong to: the first, and the last.
-    var first: Int, last: Int
-    var subjects: [(start: Int, end: Int)]
-    var objects: [(start: Int, end: Int, predicate: Int)]
-
-    /// Reads what `Head.relationTarget` wrote.
-    init(_ values: [Float]) {
-      var numbers = values.lazy.map { Int($0) }.makeIterator()
-      func next() -> Int {
-        guard let number = numbers.next() else { preconditionFailure("a target that is cut off") }
-        return number
-      }
-      first = next()
-      last = next()
-      subjects = (0..<next()).map { _ in (next(), next()) }
-      objects = (0..<next()).map { _ in (next(), next(), next()) }
-    }
-  }
-
   func forward(_ encoder: EncoderPass, _ rows: UnsafePointer<Float>) {
     let tokens = encoder.tokens, batch = encoder.batch
     encoder.forEachTile(of: tokens) { range, mask in
@@ -56,7 +35,7 @@ struct RelationPass: HeadPass {
     guard setting.trains || targets.contains(where: { !$0.isEmpty }) else { return }
     encoder.pool.run(batch.exampleCount) { example, _ in
       guard !targets[example].isEmpty else { return }
-      let target = Target(targets[example])
+      let target = RelationTarget(targets[example])
       condition.forward(
         example, rows, batch.offsets[example]..<batch.offsets[example + 1],
         subject: (target.first, target.last), into: conditioned)
@@ -68,7 +47,7 @@ struct RelationPass: HeadPass {
 
   func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
     let first = batch.offsets[example], count = batch.offsets[example + 1] - first
-    let target = Target(batch.target(example)), c = predicates
+    let target = RelationTarget(batch.target(example)), c = predicates
     var truth = [Float](repeating: 0, count: count * 2)
     for span in target.subjects {
       truth[span.start * 2] = 1
@@ -111,7 +90,7 @@ struct RelationPass: HeadPass {
       object.backward(encoder, tokens, range, into: dConditioned, mask: mask)
     }
     encoder.pool.run(batch.exampleCount) { example, _ in
-      let target = Target(batch.target(example))
+      let target = RelationTarget(batch.target(example))
       condition.backward(
         example, batch.offsets[example]..<batch.offsets[example + 1],
         subject: (target.first, target.last), dConditioned, into: d)
@@ -131,21 +110,58 @@ struct RelationPass: HeadPass {
 
   // MARK: Decoding
 
-  /// The triples that are found: start and end of the subject, of the object (tokens, ends included), predicate, and the smallest of
-  /// the four probabilities; one after the other.
+  /// The triples that are found, as `Head.relationTriples` lists them.
   func values(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>
   ) -> [Float] {
+    let count = batch.offsets[example + 1] - batch.offsets[example]
+    let subjects = Head.relationSpans(
+      count, 1, relation.subjectThresholds, subjectProbability(example, batch))
+    return objects(of: subjects.map { ($0.start, $0.end) }, example, batch, rows) {
+      number, probability in
+      Head.relationTriples(
+        of: subjects[number], count, predicates, relation.objectThresholds, probability)
+    }
+  }
+
+  /// Of each token the probabilities that a subject starts and ends there `[S, 2]`; where subjects are given, of each in turn those of its
+  /// objects `[S, 2C]`, starts of all predicates first.
+  func scores(
+    ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
+    given subjects: [HeadSubject]?
+  ) -> [Float] {
+    let count = batch.offsets[example + 1] - batch.offsets[example]
+    func all(_ width: Int, _ probability: (Int, Int) -> Float) -> [Float] {
+      (0..<count).flatMap { token in (0..<width).map { probability(token, $0) } }
+    }
+    guard let subjects else { return all(2, subjectProbability(example, batch)) }
+    return objects(of: subjects.map { ($0.start, $0.end) }, example, batch, rows) {
+      all(2 * predicates, $1)
+    }
+  }
+
+  private func subjectProbability(_ example: Int, _ batch: PackedBatch) -> (Int, Int) -> Float {
+    let logits = subject.values + batch.offsets[example] * 2
+    return { Self.probability(logits[$0 * 2 + $1]) }
+  }
+
+  private static func probability(_ logit: Float) -> Float {
+    VectorMath.sigmoid(Lanes(repeating: logit))[0]
+  }
+
+  /// What `read` says of each subject in turn, from the probabilities of its objects by token and output.
+  private func objects(
+    of subjects: [(Int, Int)], _ example: Int, _ batch: PackedBatch, _ rows: UnsafePointer<Float>,
+    _ read: (_ subject: Int, _ probability: (Int, Int) -> Float) -> [Float]
+  ) -> [Float] {
     let range = batch.offsets[example]..<batch.offsets[example + 1], h = setting.hidden
     let count = range.count, c = predicates
-    var found: [Float] = []
     let copy = UnsafeMutablePointer<Float>.allocate(capacity: count * (h + 2 * c))
     defer { copy.deallocate() }
     let scores = copy + count * h
-    for span in Head.spans(
-      subject.values + range.lowerBound * 2, count, 1, relation.subjectThresholds)
-    {
-      condition.compute(rows, range, subject: (span.start, span.end), into: copy)
+    var found: [Float] = []
+    for (number, span) in subjects.enumerated() {
+      condition.compute(rows, range, subject: span, into: copy)
       RowProduct.forward(
         count, 2 * c, h, copy, h, setting.parameters + object.weight, scores, 2 * c)
       if let bias = object.bias {
@@ -153,14 +169,30 @@ struct RelationPass: HeadPass {
           for i in 0..<2 * c { scores[row * 2 * c + i] += setting.parameters[bias + i] }
         }
       }
-      for object in Head.spans(scores, count, c, relation.objectThresholds) {
-        found += [
-          Float(span.start), Float(span.end), Float(object.start), Float(object.end),
-          Float(object.class), min(span.score, object.score),
-        ]
-      }
+      found += read(number) { Self.probability(scores[$0 * 2 * c + $1]) }
     }
     return found
+  }
+}
+
+/// What is learnt of one example's relations.
+struct RelationTarget {
+  /// The tokens of the subject that the objects belong to: the first, and the last.
+  var first: Int, last: Int
+  var subjects: [(start: Int, end: Int)]
+  var objects: [(start: Int, end: Int, predicate: Int)]
+
+  /// Reads what `Head.relationTarget` wrote.
+  init(_ values: [Float]) {
+    var numbers = values.lazy.map { Int($0) }.makeIterator()
+    func next() -> Int {
+      guard let number = numbers.next() else { preconditionFailure("a target that is cut off") }
+      return number
+    }
+    first = next()
+    last = next()
+    subjects = (0..<next()).map { _ in (next(), next()) }
+    objects = (0..<next()).map { _ in (next(), next(), next()) }
   }
 }
 
@@ -173,29 +205,5 @@ extension Head {
   ) -> [Float] {
     ([first, last, subjects.count] + subjects.flatMap { [$0.start, $0.end] }
       + [objects.count] + objects.flatMap { [$0.start, $0.end, $0.predicate] }).map { Float($0) }
-  }
-
-  /// Each start above its threshold with the first end from there on that is above the other and of the same class.
-  ///
-  /// `logits [S, 2C]`, starts first. [CLS] and [SEP] are no part of a span.
-  package static func spans(
-    _ logits: UnsafePointer<Float>, _ count: Int, _ classes: Int, _ thresholds: Head.Thresholds
-  ) -> [(start: Int, end: Int, class: Int, score: Float)] {
-    func probability(_ token: Int, _ output: Int) -> Float {
-      VectorMath.sigmoid(Lanes(repeating: logits[token * 2 * classes + output]))[0]
-    }
-    var spans: [(Int, Int, Int, Float)] = []
-    for start in 1..<max(count - 1, 1) {
-      for label in 0..<classes {
-        let score = probability(start, label)
-        guard score > thresholds.start else { continue }
-        let end = (start..<count - 1).first {
-          probability($0, classes + label) > thresholds.end
-        }
-        guard let end else { continue }
-        spans.append((start, end, label, min(score, probability(end, classes + label))))
-      }
-    }
-    return spans
   }
 }

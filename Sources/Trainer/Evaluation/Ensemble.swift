@@ -4,8 +4,9 @@ import Text
 
 /// One model, or several whose outputs are averaged: model fusion.
 ///
-/// Probabilities are averaged where the head gives them (labels, tokens, pointers), values of regressions, and the scores of
-/// conditional random fields, whose decoding then is one for all.
+/// Probabilities are averaged where the head gives them (labels, tokens, pointers, masked words), values of regressions, the scores of
+/// GlobalPointer, and emissions and transitions of conditional random fields, whose decoding then is one for all. Of relations first the
+/// probabilities of subjects; the subjects that are found in the mean are given to every model, and those of their objects are averaged.
 package final class Ensemble {
   private let models: [SavedModel]
   package var definition: TaskDefinition { models[0].definition }
@@ -19,26 +20,17 @@ package final class Ensemble {
     for (run, model) in zip(runs, models).dropFirst() {
       let other = model.definition
       let differences: [(String, Bool)] = [
-        ("task", first.task == other.task), ("labels", first.labels == other.labels),
-        ("head", first.head.kind == other.head.kind && first.head.loss == other.head.loss),
-        ("columns", first.columns == other.columns),
-        ("tokenizer", model.readsLike(models[0])),
+        ("another task", first.task == other.task), ("other labels", first.labels == other.labels),
+        ("another head", first.head.kind == other.head.kind && first.head.loss == other.head.loss),
+        ("other columns", first.columns == other.columns),
+        ("another tokenizer", model.readsLike(models[0])),
       ]
       if let different = differences.first(where: { !$0.1 }) {
         throw RunError(
           .usage,
-          "\(run.path) has another \(different.0) than \(runs[0].path). Average runs of one task, labels and tokenizer."
+          "\(run.path) has \(different.0) than \(runs[0].path). Average runs of one task, labels and tokenizer."
         )
       }
-    }
-    switch first.head.kind {
-    case .relation, .maskedLanguageModel, .globalPointer:
-      throw RunError(
-        .usage,
-        "The outputs of \(first.head.kind == .globalPointer ? "GlobalPointer" : "task \(first.task.rawValue)") are lists, not numbers to average. Give one --run. "
-          + "Classification, pairs, regression, tagging, event subjects and reading can be averaged."
-      )
-    case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span: break
     }
   }
 
@@ -83,8 +75,23 @@ package final class Ensemble {
   // MARK: Averages
 
   private func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
-    let all = models.map { $0.outputs(of: sequences) }
-    guard all.count > 1 else { return all[0] }
+    guard models.count > 1 else { return models[0].outputs(of: sequences) }
+    switch definition.head.kind {
+    case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span:
+      return averages(of: sequences, as: .found)
+    case .relation, .globalPointer, .maskedLanguageModel:
+      // What is averaged here is large: every span, or every word of the vocabulary.
+      return stride(from: 0, to: sequences.count, by: 32).flatMap {
+        found(in: Array(sequences[$0..<min($0 + 32, sequences.count)]))
+      }
+    }
+  }
+
+  /// The means of what the models say.
+  private func averages(
+    of sequences: [SequenceInput], as form: Engine.OutputForm
+  ) -> [HeadOutput] {
+    let all = models.map { $0.outputs(of: sequences, as: form) }
     return sequences.indices.map { number in
       let outputs = all.map { $0[number] }
       let losses = outputs.compactMap(\.loss)
@@ -95,8 +102,32 @@ package final class Ensemble {
     }
   }
 
+  /// What is found in the means, for heads whose outputs are lists.
+  private func found(in sequences: [SequenceInput]) -> [HeadOutput] {
+    let head = definition.head
+    var outputs = averages(of: sequences, as: .scores)
+    switch head.kind {
+    case .relation:
+      let subjects = outputs.map { head.relationSubjects($0.values) }
+      let objects = averages(of: sequences, as: .objectScores(of: subjects))
+      for i in outputs.indices {
+        outputs[i].values = head.relationTriples(subjects[i], objects[i].values)
+      }
+    case .globalPointer:
+      for i in outputs.indices {
+        outputs[i].values = head.globalPointerEntities(
+          outputs[i].values, tokens: sequences[i].ids.count)
+      }
+    case .maskedLanguageModel:
+      for i in outputs.indices { outputs[i].values = head.likeliestWords(outputs[i].values) }
+    case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span:
+      preconditionFailure("the outputs of \(head.kind) are averaged as they are")
+    }
+    return outputs
+  }
+
   /// The mean of outputs, as outputs: logits of the mean probabilities where the head has probabilities.
-  static func average(_ values: [[Float]], _ head: Head) -> [Float] {
+  package static func average(_ values: [[Float]], _ head: Head) -> [Float] {
     func mean(_ rows: [[Double]]) -> [Double] {
       rows[0].indices.map { i in rows.reduce(0) { $0 + $1[i] } / Double(rows.count) }
     }

@@ -53,8 +53,10 @@ package final class SavedModel {
     try definition.examples(url, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
   }
 
-  func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
-    engine.outputs(of: sequences, parameters: parameters)
+  func outputs(
+    of sequences: [SequenceInput], as form: Engine.OutputForm = .found
+  ) -> [HeadOutput] {
+    engine.outputs(of: sequences, parameters: parameters, as: form)
   }
 
   /// Whether both make the same inputs of a text.

@@ -10,11 +10,13 @@ import Testing
   static func spans(
     _ count: Int, classes: Int, starts: [[Int: Float]], ends: [[Int: Float]]
   ) -> [[Int]] {
-    var logits = [Float](repeating: -4.6, count: count * 2 * classes)
+    var probabilities = [Float](repeating: 0.01, count: count * 2 * classes)
     for (output, places) in (starts + ends).enumerated() {
-      for (token, p) in places { logits[token * 2 * classes + output] = log(p / (1 - p)) }
+      for (token, p) in places { probabilities[token * 2 * classes + output] = p }
     }
-    return Head.spans(logits, count, classes, thresholds).map { [$0.start, $0.end, $0.class] }
+    return Head.relationSpans(count, classes, thresholds) {
+      probabilities[$0 * 2 * classes + $1]
+    }.map { [$0.start, $0.end, $0.class] }
   }
 
   @Test func `each start has the first end from there on, its own token included`() {
