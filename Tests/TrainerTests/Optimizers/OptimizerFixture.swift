@@ -28,6 +28,15 @@ struct OptimizerFixture: Decodable, Sendable {
     let norms: [Double]
     let max_norm: [Case]
   }
+  /// Moving averages of the weights of `keras_adam`.
+  struct Average: Decodable, Sendable {
+    struct Case: Decodable, Sendable {
+      let momentum: Double
+      let from_zero_corrected: [[Double]]
+    }
+    let cases: [Case]
+  }
+  let ema: Average
   let tensors: [Tensor]
   let gradients: [[Float]]
   let optimizers: [String: Trajectory]

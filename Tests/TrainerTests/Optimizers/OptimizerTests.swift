@@ -37,6 +37,28 @@ import Trainer
       name: "keras_adam_multiplier_prefix", settings: .init(.adam), multipliers: { .prefixes($0) }),
   ]
 
+  @Test func `the moving average is the reference's after every step`() throws {
+    let fixture = try OptimizerFixture.load()
+    let weights = try #require(fixture.optimizers["keras_adam"]).parameters_after_step
+    let table = fixture.table
+    #expect(!fixture.ema.cases.isEmpty)
+    for reference in fixture.ema.cases {
+      let optimizer = Optimizer(
+        OptimizerSettings(.adam), table: table, trainable: table.parameters.map { _ in true },
+        averageDecay: reference.momentum, pool: lastingPool(threads: 1))
+      try #require(reference.from_zero_corrected.count == weights.count)
+      for (step, expected) in reference.from_zero_corrected.enumerated() {
+        let parameters = flatArena(weights[step].map { Float($0) })
+        optimizer.updateAverage(chunks: 0..<optimizer.chunkCount, parameters: parameters)
+        let averaged = optimizer.averaged(parameters, steps: step + 1)
+        // The division by 1 − 0.999 enlarges the rounding of sums of order 0.001 a step.
+        for (ours, theirs) in zip(averaged.elements, expected) {
+          #expect(abs(Double(ours) - theirs) < 1e-5 * max(1, abs(theirs)))
+        }
+      }
+    }
+  }
+
   @Test func `every reference optimizer has a variant`() throws {
     let fixture = try OptimizerFixture.load()
     #expect(Set(Self.variants.map(\.name)) == Set(fixture.optimizers.keys))
