@@ -72,6 +72,30 @@ private func object(_ line: String) throws -> [String: Any] {
         "The vendor all-reduce sums single precision only."))
   }
 
+  @Test func `several seeds are summarised by their best models`() throws {
+    let result = try run("train", "recipe.yaml", "--run", "runs", "--seeds", "2")
+    #expect(result.status == 0)
+    let text = try String(contentsOf: task.url.appending(path: "runs/seeds.json"), encoding: .utf8)
+    let summary = try object(text)
+    #expect(summary["seeds"] as? [Int] == [1, 2] && summary["split"] as? String == "test")
+    let metrics = try #require(summary["metrics"] as? [[String: Any]])
+    let loss = try #require(metrics.first { $0["name"] as? String == "loss" })
+    let values = try #require(loss["values"] as? [Double])
+    // What each run's log says of its test rows.
+    let logged = try (1...2).map { number in
+      let log = task.url.appending(path: "runs/seed-\(number)/metrics.jsonl")
+      let lines = try String(contentsOf: log, encoding: .utf8).split(separator: "\n")
+      let last = try lines.map { try object(String($0)) }.last { $0["split"] as? String == "test" }
+      return try #require(last?["loss"] as? Double)
+    }
+    #expect(values == logged && values[0] != values[1])
+    let (a, b) = (values[0], values[1])
+    #expect(abs((loss["mean"] as? Double ?? 0) - (a + b) / 2) < 1e-12)
+    #expect(abs((loss["deviation"] as? Double ?? 0) - abs(a - b) / 2.0.squareRoot()) < 1e-12)
+    #expect(abs((loss["halfInterval"] as? Double ?? 0) - 12.706 * abs(a - b) / 2) < 1e-9)
+    #expect(result.output.contains("test loss       mean "))
+  }
+
   @Test func `train, evaluate and predict work together`() throws {
     let trained = try run("train", "recipe.yaml", "--run", "run")
     #expect(trained.status == 0)

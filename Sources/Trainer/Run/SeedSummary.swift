@@ -70,8 +70,10 @@ package struct SeedSummary: Sendable, Equatable, Codable {
 }
 
 extension SeedSummary {
-  /// What the finished run in `run` reached: its scores on the test rows, or those of its best model on the dev rows.
-  package static func scores(ofRun run: URL) throws -> (split: String, scores: [String: Double]) {
+  /// What the finished run in `run` reached: its scores on the test rows, or those of its best model, chosen by `metric`, on the dev rows.
+  package static func scores(
+    ofRun run: URL, metric: String
+  ) throws -> (split: String, scores: [String: Double]) {
     struct Line: Decodable {
       var values: [String: Double] = [:]
       var split: String?
@@ -93,12 +95,22 @@ extension SeedSummary {
     let lines = log.split(separator: 0x0A).compactMap {
       try? JSONDecoder().decode(Line.self, from: Data($0))
     }.filter { $0.split != nil }
-    guard let last = lines.last(where: { $0.split == "test" }) ?? lines.last else {
+    // The first of equals, as the run itself keeps it; while no evaluation defines the metric, the first model.
+    var best: Line?
+    for line in lines where line.split == "dev" {
+      guard let value = line.values[metric] else { continue }
+      if let known = best?.values[metric], !Evaluation.isBetter(value, than: known, metric: metric)
+      {
+        continue
+      }
+      best = line
+    }
+    guard let found = lines.last(where: { $0.split == "test" }) ?? best ?? lines.last else {
       throw RunError(
         .usage,
         "\(run.path) has no evaluation. Give data.dev or data.test, which seeds are compared by.")
     }
-    let scores = last.values.filter { !["step", "epoch", "rows", "seconds"].contains($0.key) }
-    return (last.split ?? "", scores)
+    let scores = found.values.filter { !["step", "epoch", "rows", "seconds"].contains($0.key) }
+    return (found.split ?? "", scores)
   }
 }

@@ -65,15 +65,17 @@ struct Train: ParsableCommand {
 
   /// Trains with several seeds, one after the other; those that are complete are not trained again.
   private func trainSeeds(_ collective: CollectiveEngine, into run: URL, count: Int) throws {
-    let first = try Recipe(contentsOf: URL(argument: recipe), overrides: rows.overrides).seed
-    let seeds = (0..<UInt64(count)).map { first + $0 }
+    let whole = try Recipe(contentsOf: URL(argument: recipe), overrides: rows.overrides)
+    let seeds = (0..<UInt64(count)).map { whole.seed + $0 }
     let runs = (1...count).map { run.appending(path: "seed-\($0)") }
     for (seed, directory) in zip(seeds, runs) {
       if collective.isRoot { Console.message("== seed \(seed): \(directory.path)") }
       try train(collective, into: directory, seed: seed)
     }
     guard !dryRun, collective.isRoot else { return }
-    let found = try runs.map(SeedSummary.scores)
+    let found = try runs.map {
+      try SeedSummary.scores(ofRun: $0, metric: whole.evaluation.metric)
+    }
     let summary = SeedSummary(seeds: seeds, split: found[0].split, scores: found.map(\.scores))
     try summary.write(to: run.appending(path: "seeds.json"))
     try Console.print(summary.text)

@@ -20,11 +20,11 @@ import Trainer
     #expect(one.metrics[0].halfInterval == nil)
   }
 
-  @Test func `a run's scores are those of its test rows, else of its last evaluation`() throws {
+  @Test func `a run's scores are those of its test rows, else of its best model`() throws {
     let folder = try TemporaryFolder()
     func scores(_ log: String) throws -> (split: String, scores: [String: Double]) {
       try Data(log.utf8).write(to: folder.url.appending(path: "metrics.jsonl"))
-      return try SeedSummary.scores(ofRun: folder.url)
+      return try SeedSummary.scores(ofRun: folder.url, metric: "f1")
     }
     let steps = "{\"step\":1,\"loss\":3,\"digest\":\"00\"}\n"
     let dev = "{\"step\":1,\"epoch\":1,\"split\":\"dev\",\"f1\":0.5,\"rows\":2,\"seconds\":1}\n"
@@ -32,6 +32,11 @@ import Trainer
     let found = try scores(steps + test + dev)
     #expect(found.split == "test" && found.scores == ["f1": 0.4])
     #expect(try scores(steps + dev).scores == ["f1": 0.5])
+    func later(_ f1: Double, loss: Double) -> String {
+      "{\"step\":2,\"epoch\":2,\"split\":\"dev\",\"f1\":\(f1),\"loss\":\(loss),\"rows\":2,\"seconds\":1}\n"
+    }
+    let falling = steps + later(0.5, loss: 3) + later(0.7, loss: 2) + later(0.7, loss: 1)
+    #expect(try scores(falling + later(0.6, loss: 0)).scores == ["f1": 0.7, "loss": 2])
     #expect(throws: RunError.self) { _ = try scores(steps) }
   }
 }
