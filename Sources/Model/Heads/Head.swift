@@ -97,6 +97,8 @@ package struct Head: Sendable, Equatable, Codable {
     package var classWeights: [Float]?
     /// The weight of R-Drop's divergence between two passes with dropout of their own (sentence heads); nil: one pass.
     package var rDrop: Float?
+    /// The exponent γ of focal loss, which learns little of what is known already (softmax and sigmoids); nil: 0.
+    package var focal: Float?
 
     package init() {}
   }

@@ -14,7 +14,16 @@ enum HeadLoss {
     case .sigmoid, .sigmoidClipped:
       var loss = 0.0
       for j in 0..<c {
-        loss += sigmoid(outputs[j], target[j], clipped: head.loss == .sigmoidClipped) { d?[j] = $0 }
+        let own = sigmoid(outputs[j], target[j], clipped: head.loss == .sigmoidClipped) {
+          d?[j] = $0
+        }
+        guard let gamma = head.regularization.focal else {
+          loss += own
+          continue
+        }
+        let (weight, slope) = focal(own, gamma)
+        loss += weight * own
+        d?[j] *= Float(slope)
       }
       return loss
     case .squaredError:
@@ -37,6 +46,11 @@ enum HeadLoss {
     let smoothing = regularization.labelSmoothing
     let weight = regularization.classWeights?[label] ?? 1
     var loss = softmax(z, c, label: label, d)
+    if let gamma = regularization.focal {
+      let (weight, slope) = focal(loss, gamma)
+      loss *= weight
+      if let d { for j in 0..<c { d[j] *= Float(slope) } }
+    }
     if smoothing > 0 {
       var mean = 0.0
       for j in 0..<c { mean += Double(z[j]) }
@@ -49,6 +63,19 @@ enum HeadLoss {
     guard weight != 1 else { return loss }
     if let d { for j in 0..<c { d[j] *= weight } }
     return loss * Double(weight)
+  }
+
+  /// What focal loss makes of a cross-entropy `l = −log p` of the truth and of its gradient: factors of both.
+  ///
+  /// `(1 − p)^γ l`, whose slope in any logit is that of `l` times `(1 − p)^γ + γ (1 − p)^(γ−1) p l` (Lin and others, "Focal loss for
+  /// dense object detection", ICCV 2017, section 3 and appendix B).
+  private static func focal(_ loss: Double, _ gamma: Float) -> (weight: Double, slope: Double) {
+    let gamma = Double(gamma), p = DoubleMath.exp(-loss), rest = 1 - p
+    // What is known for sure weighs nothing, and a loss is not below 0 but by rounding.
+    guard gamma > 0 else { return (1, 1) }
+    guard rest > 0 else { return (0, 0) }
+    let weight = DoubleMath.exp(gamma * DoubleMath.log(rest))
+    return (weight, weight + gamma * weight / rest * p * loss)
   }
 
   /// `log Σ exp(z) − z[label]`; the gradient is `softmax(z) − onehot`; `d` may be `z`.

@@ -65,7 +65,8 @@ struct SentencePass: HeadPass {
   /// R-Drop: the mean loss of two passes with dropout of their own, and their divergence.
   ///
   /// `(L₁ + L₂)/2 + α (KL(p‖q) + KL(q‖p))/2`; sigmoid outputs are two-valued distributions each.
-  /// Source: Liang and others, "R-Drop: regularized dropout for neural networks" (NeurIPS 2021), section 2.
+  /// Source: Liang and others, "R-Drop: regularized dropout for neural networks" (NeurIPS 2021), as its authors' program has it. Equation 4 of the
+  /// paper adds the two losses instead of averaging them, and Keras programs halve the whole of it: an α of theirs is α/2 here.
   private func twice(_ example: Int, _ target: [Float], divergence weight: Float) -> Double {
     let c = head.outputs, z1 = classifier.values + 2 * example * c, z2 = z1 + c
     let d1 = classifier.gradient.map { $0 + 2 * example * c }, d2 = d1.map { $0 + c }

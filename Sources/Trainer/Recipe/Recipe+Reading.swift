@@ -58,7 +58,6 @@ extension Recipe {
     let classification = root.section("classification")
     self.task = task ?? .classification
     self.classification = Classification(classification, task: self.task, defaults: defaults)
-    head = HeadSection(root.section("head"), defaults: defaults)
     let modelSection = ModelSection(model, dialect: dialect, folder: folder)
     let dataSection = DataSection(
       root.section("data"), task: self.task, kind: self.classification.kind, folder: folder,
@@ -66,6 +65,8 @@ extension Recipe {
     let columns = dataSection?.columns
     pair = Pair(
       root.section("pair"), task: self.task, hasSecondText: columns?.text2 != nil)
+    head = HeadSection(
+      root.section("head"), task: self.task, siamese: pair.mode == .siamese, defaults: defaults)
     tagging = Tagging(
       root.section("tagging"), task: self.task, tokenizer: dataSection?.tokenizer ?? .huggingface,
       dialect: dialect)
@@ -140,9 +141,20 @@ extension Recipe.Classification {
 }
 
 extension Recipe.HeadSection {
-  fileprivate init(_ reader: RecipeReader, defaults: RecipeDefaults) {
+  fileprivate init(
+    _ reader: RecipeReader, task: Recipe.Task, siamese: Bool, defaults: RecipeDefaults
+  ) {
     usesPooler = reader.flag("pooler") ?? defaults.usesPooler
     dropout = reader.number("dropout", .fraction) ?? defaults.headDropout
+    func object(_ key: String, _ applies: Bool) {
+      guard reader.has(key), !applies else { return }
+      reader.findings.add(
+        reader.place(of: key),
+        "`head.\(key)` does not apply to \(siamese ? "`pair.mode: siamese`" : "`task: \(task.rawValue)`"). Leave it out."
+      )
+    }
+    object("pooler", Recipe.HeadSection.hasPooler(task, siamese: siamese))
+    object("dropout", Recipe.HeadSection.hasDropout(task, siamese: siamese))
     initialization =
       reader.choice("initialization", Recipe.HeadInitialization.self) ?? defaults.initialization
     reader.finish()
@@ -180,6 +192,13 @@ extension Recipe.DataSection {
     let split = reader.section("split")
     splitDev = split.number("dev", .fraction)
     splitTest = split.number("test", .fraction)
+    splitSeed = UInt64(split.integer("seed", 0...Int.max) ?? 1)
+    if split.has("seed"), (splitDev ?? 0) + (splitTest ?? 0) == 0 {
+      split.findings.add(
+        split.place(of: "seed"),
+        "`data.split.seed` applies where `data.split.dev` or `data.split.test` is given. Leave it out."
+      )
+    }
     for (key, isGiven) in [("dev", dev != nil), ("test", test != nil)]
     where split.has(key) && isGiven {
       split.findings.add(

@@ -24,8 +24,9 @@ extension Recipe {
     case .maskedLM: writer.section("masking", masking.write)
     }
     writer.section("head") {
-      $0.write("pooler", head.usesPooler)
-      $0.write("dropout", head.dropout)
+      let isSiamese = pair.mode == .siamese
+      if HeadSection.hasPooler(task, siamese: isSiamese) { $0.write("pooler", head.usesPooler) }
+      if HeadSection.hasDropout(task, siamese: isSiamese) { $0.write("dropout", head.dropout) }
       $0.write("initialization", head.initialization.rawValue)
     }
     writer.section("model") { $0.write(model) }
@@ -72,6 +73,18 @@ extension Recipe {
     writer.write("threads", threads)
     writer.write("memoryLimit", memoryLimit)
     return writer.text
+  }
+}
+
+extension Recipe.HeadSection {
+  /// Whether the head of `task` may have a pooler.
+  static func hasPooler(_ task: Recipe.Task, siamese: Bool) -> Bool {
+    [.classification, .pair, .regression].contains(task) && !siamese
+  }
+
+  /// Whether the head of `task` may drop parts of what it reads.
+  static func hasDropout(_ task: Recipe.Task, siamese: Bool) -> Bool {
+    task != .relation && task != .maskedLM && !siamese
   }
 }
 
@@ -190,6 +203,9 @@ extension YAMLWriter {
       section("split") {
         $0.write("dev", data.splitDev)
         $0.write("test", data.splitTest)
+        if (data.splitDev ?? 0) + (data.splitTest ?? 0) > 0 {
+          $0.write("seed", Int(data.splitSeed))
+        }
       }
     }
     write("dropDuplicates", data.dropsDuplicates)

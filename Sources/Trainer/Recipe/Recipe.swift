@@ -101,6 +101,8 @@ package struct Recipe: Sendable, Equatable {
     /// The shares of the training file that become rows to evaluate on, where no file is given for them.
     package var splitDev: Double?
     package var splitTest: Double?
+    /// What that split is drawn from: not the run's seed, so that runs of several seeds have the same rows.
+    package var splitSeed: UInt64
     /// Whether training rows that repeat an earlier one's text are left out.
     package var dropsDuplicates: Bool
     /// Whether training rows whose text stands in the dev or test rows are left out.

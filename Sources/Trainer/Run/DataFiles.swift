@@ -22,11 +22,11 @@ package struct DataFiles {
     drop(recipe)
   }
 
-  /// Puts groups of rows that belong together, such as those of equal text, by a draw of the seed into train, dev or test.
+  /// Puts groups of rows that belong together, such as those of equal text, by a draw of the split's seed into train, dev or test.
   private mutating func split(_ recipe: Recipe) {
     let (devShare, testShare) = (recipe.data.splitDev ?? 0, recipe.data.splitTest ?? 0)
     guard devShare + testShare > 0 else { return }
-    let philox = Philox(seed: recipe.seed)
+    let philox = Philox(seed: recipe.data.splitSeed)
     var parts: [String: Int] = [:]
     let places = train.reported.map { row -> Int in
       if let part = parts[row.group] { return part }
@@ -44,7 +44,7 @@ package struct DataFiles {
     if testShare > 0 { test = take(2) }
     let counts = (0..<3).map { part in places.count { $0 == part } }
     notes.append(
-      "\(whole.file): split by seed \(recipe.seed) into \(counts[0]) training, \(counts[1]) dev and \(counts[2]) test rows; \(whole.unit == .question ? "questions on one text" : "equal texts") stay together"
+      "\(whole.file): split by seed \(recipe.data.splitSeed) into \(counts[0]) training, \(counts[1]) dev and \(counts[2]) test rows; \(whole.unit == .question ? "questions on one text" : "equal texts") stay together"
     )
   }
 

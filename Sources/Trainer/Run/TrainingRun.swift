@@ -111,10 +111,7 @@ package final class TrainingRun {
       })
     trainingStep = try DistributedStep(
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange,
-      adversary: prepared.recipe.training.adversarial.map {
-        AdversarialSettings(
-          epsilon: $0, hasDropout: prepared.recipe.training.adversarialDropout)
-      })
+      adversary: prepared.recipe.training.adversary)
   }
 
   /// What keeps this run from having the bits of any number of ranks, by what its steps were made with.

@@ -73,6 +73,7 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
     head = Self.head(recipe, labels: labels, configuration)
     head.regularization.labelSmoothing = Float(recipe.training.labelSmoothing)
     head.regularization.rDrop = recipe.training.rDrop.map(Float.init)
+    head.regularization.focal = recipe.training.focal.map(Float.init)
   }
 
   private static func head(

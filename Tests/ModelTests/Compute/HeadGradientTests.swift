@@ -36,6 +36,14 @@ import Testing
     return Case(name: name, head: head) { i, _ in [Float(i % 3)] }
   }
 
+  static let focalSigmoid: Case = {
+    var head = Head(outputs: 3, loss: .sigmoid, usesPooler: true, dropout: 0.1)
+    head.regularization.focal = 1.5
+    return Case(name: "focal sigmoids", head: head) { i, _ in
+      (0..<3).map { ($0 + i) % 2 == 0 ? 1 : 0 }
+    }
+  }()
+
   static let cases: [Case] = [
     Case(name: "tokens", head: Head(.tokens, outputs: 3, loss: .softmax, dropout: 0.1)) {
       i, count in
@@ -73,6 +81,12 @@ import Testing
       target: { i, _ in [Float(i % 2)] }, isDouble: true),
     regularized("label smoothing") { $0.labelSmoothing = 0.2 },
     regularized("class weights") { $0.classWeights = [0.5, 2, 1] },
+    regularized("focal") { $0.focal = 2 },
+    regularized("focal and class weights") {
+      $0.focal = 0.5
+      $0.classWeights = [0.5, 2, 1]
+    },
+    focalSigmoid,
     regularized("R-Drop") { $0.rDrop = 3 },
   ]
 

@@ -72,6 +72,16 @@ import Trainer
     // What was evaluated in training is what the saved model says.
     let again = try model.evaluate(folder.url.appending(path: family.file)).evaluation
     #expect(abs((again[family.metric] ?? 0) - reached) < 1e-12)
+    // The mean of a model with itself is the model.
+    let twice = try Ensemble(runs: [run, run], threads: 1)
+    let fused = folder.url.appending(path: "fused.jsonl")
+    _ = try twice.predict(folder.url.appending(path: family.bareFile), to: fused)
+    let rounds = ["tagging softmax", "event-subject", "reading", "siamese"].contains(family.name)
+    if !rounds { #expect(try Data(contentsOf: fused) == Data(contentsOf: output)) }
+    let mean = try twice.evaluate(folder.url.appending(path: family.file)).evaluation
+    for (name, value) in again.metrics {
+      #expect(abs((mean[name] ?? .nan) - value) < 1e-5 * max(1, abs(value)), "\(name)")
+    }
   }
 
   /// What a prediction says, in the words of `MadeUpFamily.expected`.

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Trainer
 
-/// FGM and the moving average against numbers of another implementation.
+/// FGM and PGD, and the moving average, against numbers of another implementation and by their laws.
 @Suite struct AdversarialTests {
   private struct File: Decodable {
     struct Input: Decodable { let ids: [Int32], segments: [Int32] }
@@ -18,8 +18,18 @@ import Trainer
     let heads: Heads
   }
 
-  @Test(arguments: [1, 2, 3]) func `FGM's loss and gradient are the reference's`(ranks: Int) throws
-  {
+  /// What a rank says of the reference's batch disturbed as `settings` say of the reference's ε.
+  private struct Outcome: Sendable, Equatable {
+    /// The mean loss.
+    var loss: Double
+    var norm: Double
+    /// Whether the parameters are what they were, bit for bit.
+    var isRestored: Bool
+  }
+
+  private static func outcomes(
+    ranks: Int, _ settings: @escaping @Sendable (_ epsilon: Double) -> AdversarialSettings
+  ) throws -> (outcomes: [Outcome], record: File.Record) {
     let file = try Fixtures.json("tiny_heads.json", as: File.self)
     let record = file.heads.sentiment_fgm
     let weight = try #require(record.head_init["dense/kernel"]).floats
@@ -30,8 +40,8 @@ import Trainer
         target: [record.labels[i]])
     }
     let folder = Fixtures.url("tiny_hf")
-    let epsilon = record.epsilon
-    let results = try onRanks(ranks) { collective in
+    let adversary = settings(record.epsilon)
+    let outcomes = try onRanks(ranks) { collective in
       let model = try ModelFolder.open(folder, dialect: .huggingface)
       let pool = ThreadPool(threads: 1)
       let head = Head(outputs: 1, loss: .sigmoidClipped, dropout: 0)
@@ -48,23 +58,66 @@ import Trainer
         optimizer: Optimizer(
           OptimizerSettings(.adamW, weightDecay: 0), table: engine.table,
           trainable: engine.table.parameters.map { _ in true }, pool: pool),
-        parameters: parameters,
-        adversary: AdversarialSettings(epsilon: epsilon, hasDropout: false))
+        parameters: parameters, adversary: adversary)
       let leaves = (0..<4).map { leaf in
         sequences.enumerated().filter { $0.offset % 4 == leaf }.map(\.element)
       }
+      // With a rate of 0 nothing is updated.
       let result = try step.run(
         leaves: leaves, randomness: nil, denominator: Double(sequences.count), learningRate: 0,
         step: 0)
       try step.settle()
-      // With a rate of 0 the disturbed table must be what it was, bit for bit.
-      let same = parameters.elements.map(\.bitPattern) == before
-      return (result.loss, result.norm, same)
+      return Outcome(
+        loss: result.loss / Double(sequences.count), norm: result.norm,
+        isRestored: parameters.elements.map(\.bitPattern) == before)
     }
-    for (loss, norm, same) in results {
-      #expect(abs(loss / Double(sequences.count) / record.loss - 1) < 1e-5)
-      #expect(abs(norm / record.grad_norm_all - 1) < 5e-5)
-      #expect(same, "the word table was not restored")
+    return (outcomes, record)
+  }
+
+  @Test(arguments: [1, 2, 3]) func `FGM's loss and gradient are the reference's`(ranks: Int) throws
+  {
+    let (outcomes, record) = try Self.outcomes(ranks: ranks) {
+      AdversarialSettings(epsilon: $0, hasDropout: false)
+    }
+    for outcome in outcomes {
+      #expect(abs(outcome.loss / record.loss - 1) < 1e-5)
+      #expect(abs(outcome.norm / record.grad_norm_all - 1) < 5e-5)
+      #expect(outcome.isRestored, "the word table was not restored")
+    }
+  }
+
+  @Test func `PGD of one step as long as the radius is FGM, bit for bit`() throws {
+    let fgm = try Self.outcomes(ranks: 1) { AdversarialSettings(epsilon: $0, hasDropout: false) }
+    let pgd = try Self.outcomes(ranks: 1) {
+      AdversarialSettings(epsilon: $0, steps: 1, alpha: $0, hasDropout: false)
+    }
+    #expect(fgm.outcomes == pgd.outcomes)
+  }
+
+  /// Along a gradient that hardly turns, two steps of ε are one of 2ε, and in the ball of radius ε one of ε.
+  @Test func `PGD's steps add up inside the ball and end at its border`() throws {
+    func loss(_ radius: Double, _ steps: Int, _ alpha: Double) throws -> Double {
+      let outcome = try Self.outcomes(ranks: 1) { _ in
+        AdversarialSettings(epsilon: radius, steps: steps, alpha: alpha, hasDropout: false)
+      }.outcomes[0]
+      #expect(outcome.isRestored, "the word table was not restored")
+      return outcome.loss
+    }
+    let length = 0.05
+    let (one, two) = (try loss(length, 1, length), try loss(2 * length, 1, 2 * length))
+    #expect(two > one)
+    #expect(abs(try loss(length, 2, length) - one) < 0.2 * (two - one))
+    #expect(abs(try loss(2 * length, 2, length) - two) < 0.2 * (two - one))
+  }
+
+  @Test func `PGD is the same on any number of ranks`() throws {
+    let runs = try [1, 2, 3, 4].map { ranks in
+      try Self.outcomes(ranks: ranks) {
+        AdversarialSettings(epsilon: $0, steps: 3, alpha: 0.5 * $0, hasDropout: false)
+      }.outcomes
+    }
+    for outcome in runs.flatMap({ $0 }) {
+      #expect(outcome == runs[0][0] && outcome.isRestored)
     }
   }
 

@@ -186,6 +186,27 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       "head.pooler=yes",
       "--set head.pooler=yes: `head.pooler` must be true or false; found \"yes\"."
     ),
+    (
+      "data.split.seed=2",
+      "--set data.split.seed=2: `data.split.seed` applies where `data.split.dev` or `data.split.test` is given. Leave it out."
+    ),
+    (
+      "training.adversarialSteps=3",
+      "--set training.adversarialSteps=3: `training.adversarialSteps` applies to `training.adversarial`. Leave it out."
+    ),
+    (
+      "training={adversarial: 1, adversarialAlpha: 2}",
+      "--set training={adversarial: 1, adversarialAlpha: 2}: `training.adversarialAlpha` is 2.0, longer than the radius `training.adversarial` of 1.0. Give at most the radius."
+    ),
+    (
+      "training={focal: 2, rDrop: 1}",
+      "--set training={focal: 2, rDrop: 1}: `training.focal` and `training.rDrop` have no accepted meaning together. Leave one out."
+    ),
+    (
+      "training={focal: 2, labelSmoothing: 0.1}",
+      "--set training={focal: 2, labelSmoothing: 0.1}: `training.focal` and `training.labelSmoothing` have no accepted meaning together. Leave one out."
+    ),
+    ("training={focal: 2, classWeights: balanced}", nil),
     ("batch.leaves=6", "--set batch.leaves=6: `batch.leaves` must be a power of two; found 6."),
     (
       "batch.leavesAtOnce=16",
@@ -237,6 +258,25 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
   ])
   func `a wrong value is a sentence`(override: String, sentence: String?) throws {
     #expect(try problems(smallest, [override]) == (sentence.map { [$0] } ?? []))
+  }
+
+  @Test(arguments: [
+    ("relation", "dropout=0.1"), ("relation", "pooler=false"), ("masked-lm", "dropout=0.1"),
+    ("tagging", "pooler=true"), ("event-subject", "pooler=true"), ("reading", "pooler=true"),
+  ])
+  func `a key of the head that its task does not read is refused`(
+    task: String, setting: String
+  ) throws {
+    let key = setting.split(separator: "=")[0]
+    #expect(
+      try problems(smallest, ["task=\(task)", "head.\(setting)"]) == [
+        "--set head.\(setting): `head.\(key)` does not apply to `task: \(task)`. Leave it out."
+      ])
+    #expect(try problems(smallest, ["task=\(task)"]) == [])
+    #expect(
+      try problems(smallest, ["task=pair", "pair.mode=siamese", "head.\(setting)"]) == [
+        "--set head.\(setting): `head.\(key)` does not apply to `pair.mode: siamese`. Leave it out."
+      ])
   }
 
   @Test func `every problem is reported, each with its line and column`() throws {

@@ -28,7 +28,7 @@ import Trainer
     #expect(!clean.report.findings.map(\.kind).contains("leakage"))
   }
 
-  @Test func `a split keeps equal texts together and is a function of the seed`() throws {
+  @Test func `a split keeps equal texts together and is a function of its own seed`() throws {
     let task = try MadeUpTask()
     // A digit and a letter: every text has tokens of its own.
     let rows = (0..<200).map { number in
@@ -36,15 +36,15 @@ import Trainer
       return "the movie \(number % 10) \(letter) good\tpos\n"
     }.joined()
     try task.write("text\tlabel\n" + rows + "bad\tneg\n", to: "train.tsv")
-    func split(_ seed: Int) throws -> PreparedRun {
+    func split(_ seed: Int, run: Int = 1) throws -> PreparedRun {
       try Self.prepared(
         task,
         [
           "data.dev=null", "data.test=null", "data.split.dev=0.2", "data.split.test=0.1",
-          "seed=\(seed)", "data.labels=[neg, pos]",
+          "data.split.seed=\(seed)", "seed=\(run)", "data.labels=[neg, pos]",
         ])
     }
-    let (a, again, b) = (try split(1), try split(1), try split(2))
+    let (a, again, b) = (try split(1), try split(1, run: 7), try split(2))
     func texts(_ set: ExampleSet?) -> Set<[Int32]> { Set(set?.sequences.map(\.ids) ?? []) }
     #expect(texts(a.dev) == texts(again.dev) && texts(a.dev) != texts(b.dev))
     #expect(texts(a.train).isDisjoint(with: texts(a.dev)))
