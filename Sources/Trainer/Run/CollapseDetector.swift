@@ -25,15 +25,23 @@ package struct CollapseDetector: Sendable {
   package struct Circumstances: Sendable {
     /// `Head.priorLoss`; nil where there is none.
     package var priorLoss: Double?
+    /// `Head.leastLoss`.
+    package var leastLoss: Double
+    /// Whether the loss is that of disturbed inputs, or holds a divergence: a model that reads its inputs may then have more than the
+    /// prior's, one that does not has just that.
+    package var isRaised: Bool
     package var groups: [String]
     package var peakRate: Double
     package var clips: Bool
     package var totalSteps: Int
 
     package init(
-      priorLoss: Double?, groups: [String], peakRate: Double, clips: Bool, totalSteps: Int
+      priorLoss: Double?, leastLoss: Double = 0, isRaised: Bool = false, groups: [String],
+      peakRate: Double, clips: Bool, totalSteps: Int
     ) {
       self.priorLoss = priorLoss
+      self.leastLoss = leastLoss
+      self.isRaised = isRaised
       self.groups = groups
       self.peakRate = peakRate
       self.clips = clips
@@ -43,7 +51,7 @@ package struct CollapseDetector: Sendable {
 
   /// Steps whose median is taken for "the loss".
   package static let window = 50
-  /// From this share of the prior's loss on nothing is learnt; below the second, something is.
+  /// From this share of the way from the least loss to the prior's on nothing is learnt; below the second, something is.
   private static let nothing = 0.97, something = 0.9
   /// A gradient that many times the window's median is a spike.
   private static let spikeRatio = 20.0
@@ -73,13 +81,15 @@ package struct CollapseDetector: Sendable {
     if first == nil { first = loss }
     defer { if loss < best?.loss ?? .infinity { best = (loss, observation.step) } }
     // Without a prior, the loss of the first steps stands in for it.
-    guard let idle = circumstances.priorLoss ?? first, idle > 0, let best else { return nil }
+    let least = circumstances.leastLoss
+    guard let idle = circumstances.priorLoss ?? first, idle > least, let best else { return nil }
+    func share(_ loss: Double) -> Double { (loss - least) / (idle - least) }
     if isCollapsed {
-      guard loss < Self.something * idle else { return nil }
+      guard share(loss) < Self.something else { return nil }
       isCollapsed = false
       return "step \(observation.step): the loss has come down again, to \(Self.text(loss))"
     }
-    if best.loss < Self.something * idle, loss > Self.nothing * idle {
+    if share(best.loss) < Self.something, share(loss) > Self.nothing {
       isCollapsed = true
       return
         "step \(observation.step): the model has collapsed: the loss of the last \(Self.window) steps is \(Self.text(loss)), "
@@ -88,7 +98,7 @@ package struct CollapseDetector: Sendable {
     }
     let patience = max(4 * Self.window, (peakStep ?? 0) + 2 * Self.window)
     if !saidNothingLearnt, circumstances.priorLoss != nil, observation.step >= patience,
-      best.loss > Self.nothing * idle
+      share(best.loss) > Self.nothing, !circumstances.isRaised || share(loss) < 2 - Self.nothing
     {
       saidNothingLearnt = true
       return
@@ -160,6 +170,17 @@ package struct CollapseDetector: Sendable {
       "Try \(remedies.joined(separator: ", or ")); where it has not been learning from the start, look at the rows with lockstep check."
     )
     return parts.joined(separator: " ")
+  }
+
+  /// Evaluations without a usable prediction after which that is no longer the usual start of a training.
+  package static let evaluationPatience = 3
+
+  /// What to add to a warning that `count` evaluations in a row have given; empty while they are few.
+  package static func remedy(afterEvaluations count: Int, peakRate: Double) -> String {
+    guard count >= evaluationPatience else { return "" }
+    return
+      " \(count) evaluations in a row have said so. Try optimizer.learningRate: \(Progress.scientific(peakRate / 2)), or more epochs, or another seed; "
+      + "where it has never been otherwise, look at the rows with lockstep check."
   }
 
   private static func text(_ loss: Double) -> String { Progress.fixed(loss, 4) }

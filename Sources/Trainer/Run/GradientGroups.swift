@@ -38,9 +38,13 @@ package struct GradientGroups: Sendable, Equatable {
 extension PreparedRun {
   /// What the collapse detector needs to know of this run.
   func circumstances(_ groups: GradientGroups) -> CollapseDetector.Circumstances {
-    CollapseDetector.Circumstances(
-      priorLoss: definition.head.priorLoss(of: train.sequences), groups: groups.names,
-      peakRate: recipe.optimizer.learningRate, clips: recipe.optimizer.clipNorm != nil,
+    // Subjects and masks are drawn: those of one step stand for all.
+    let inputs = inputs(ofRows: Array(train.sequences.indices), step: 0)
+    return CollapseDetector.Circumstances(
+      priorLoss: definition.head.priorLoss(of: inputs), leastLoss: definition.head.leastLoss,
+      isRaised: recipe.training.adversarial != nil || recipe.training.rDrop != nil,
+      groups: groups.names, peakRate: recipe.optimizer.learningRate,
+      clips: recipe.optimizer.clipNorm != nil,
       totalSteps: totalSteps)
   }
 }

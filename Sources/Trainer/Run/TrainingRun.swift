@@ -36,6 +36,8 @@ package final class TrainingRun {
   private var collapse: CollapseDetector
   private var slowRanks: SlowRankDetector
   private let gradientGroups: GradientGroups
+  /// Evaluations on the dev rows in a row that warned of their predictions.
+  private var alikeEvaluations = 0
   private let clock = ContinuousClock()
 
   /// What rank 0 reads and writes.
@@ -323,8 +325,14 @@ package final class TrainingRun {
         + [("rows", .integer(evaluation.rows)), ("seconds", .number((clock.now - begun).seconds))])
     let scores = evaluation.metrics.map { "\($0.name) \(Progress.fixed($0.value, 4))" }
     progress.message("\(split) after step \(step):  \(scores.joined(separator: "  "))")
-    if let finding = set.decoder.warning(outputs) {
-      progress.message("warning: \(split) after step \(step): \(finding)")
+    let finding = set.decoder.warning(outputs)
+    if split == "dev" { alikeEvaluations = finding == nil ? 0 : alikeEvaluations + 1 }
+    if let finding {
+      let remedy =
+        split == "dev"
+        ? CollapseDetector.remedy(
+          afterEvaluations: alikeEvaluations, peakRate: prepared.recipe.optimizer.learningRate) : ""
+      progress.message("warning: \(split) after step \(step): \(finding)\(remedy)")
     }
     return evaluation
   }

@@ -65,9 +65,8 @@ package struct LabelDecoder: ExampleDecoder {
   }
 
   package func warning(_ outputs: [HeadOutput]) -> String? {
-    guard definition.task != .regression, definition.classification.kind != .multiLabel else {
-      return nil
-    }
+    guard definition.task != .regression else { return nil }
+    if definition.classification.kind == .multiLabel { return multiLabelWarning(outputs) }
     var predicted: Set<Int> = []
     var entropy = 0.0
     for output in outputs {
@@ -84,6 +83,28 @@ package struct LabelDecoder: ExampleDecoder {
     return
       "all \(outputs.count) rows are predicted as \(definition.labels[label]), though they have \(present.count) labels; "
       + "the mean entropy of the predictions is \(mean) of at most \(most). A model that has collapsed does that, and one that has not learnt yet."
+  }
+
+  /// Whether no row has a label, or all have the same ones, though the truth differs.
+  private func multiLabelWarning(_ outputs: [HeadOutput]) -> String? {
+    var predicted: Set<[Int]> = []
+    var entropy = 0.0
+    for output in outputs {
+      guard case .labels(let numbers, let probabilities) = definition.prediction(output.values)
+      else { continue }
+      predicted.insert(numbers)
+      for p in probabilities {
+        for q in [p, 1 - p] where q > 0 { entropy -= q * log(q) }
+      }
+    }
+    let present = Set(targets.filter { !$0.isEmpty }).count
+    guard let labels = predicted.first, predicted.count == 1, present > 1 else { return nil }
+    let names = labels.map { definition.labels[$0] }.joined(separator: ", ")
+    let mean = Progress.fixed(
+      entropy / Double(max(outputs.count, 1) * max(definition.labels.count, 1)), 3)
+    return
+      "all \(outputs.count) rows are predicted to have \(labels.isEmpty ? "no label" : "just \(names)"), though they have \(present) different sets of labels; "
+      + "the mean entropy of a label's prediction is \(mean) of at most \(Progress.fixed(log(2), 3)). A model that has collapsed does that, and one that has not learnt yet."
   }
 
   package func prediction(ofRow row: Int, from outputs: ArraySlice<HeadOutput>) -> String {

@@ -113,6 +113,129 @@ import Trainer
     #expect(softmax.priorLoss(of: []) == nil)
   }
 
+  static func prior(_ head: Head, _ targets: [[Float]], tokens: Int = 1) throws -> Double {
+    try #require(
+      head.priorLoss(
+        of: targets.map {
+          SequenceInput(
+            ids: Array(repeating: 1, count: tokens), segments: Array(repeating: 0, count: tokens),
+            exampleID: 0, target: $0)
+        }))
+  }
+
+  /// Of two values, one of which has probability `p`.
+  static func entropy(_ p: Double) -> Double { -p * log(p) - (1 - p) * log(1 - p) }
+
+  @Test func `weights, smoothing and focal loss are in the prior's loss as they are in the loss`()
+    throws
+  {
+    let rows: [[Float]] = Array(repeating: [0], count: 10) + [[1]]
+    var head = Head(outputs: 2, loss: .softmax, dropout: 0)
+    #expect(abs(try Self.prior(head, rows) - 0.304_636) < 1e-6)
+    // Balanced: both classes weigh alike.
+    head.regularization.classWeights = [0.55, 5.5]
+    #expect(abs(try Self.prior(head, rows) - log(2)) < 1e-6)
+    head.regularization.labelSmoothing = 0.2
+    #expect(abs(try Self.prior(head, rows) - log(2)) < 1e-6)
+    head.regularization.classWeights = nil
+    // 0.8 · 10/11 + 0.1
+    let p = 0.8 * 10 / 11 + 0.1
+    #expect(abs(try Self.prior(head, rows) - Self.entropy(p)) < 1e-6)
+    #expect(abs(head.leastLoss - Self.entropy(0.9)) < 1e-6)
+    var focal = Head(outputs: 2, loss: .softmax, dropout: 0)
+    #expect(focal.leastLoss == 0)
+    focal.regularization.focal = 2
+    #expect(abs(try Self.prior(focal, [[0], [1]]) - log(2) / 4) < 1e-9)
+    // At the least no other probability is better: here by trial.
+    let best =
+      (1..<1000).map { step in
+        let p = Double(step) / 1000
+        let (most, least) = ((1 - p) * (1 - p) * log(p), p * p * log(1 - p))
+        return -(10 * most + least) / 11
+      }.min() ?? 0
+    #expect(abs(try Self.prior(focal, rows) - best) < 1e-5)
+    var sigmoid = Head(outputs: 1, loss: .sigmoid, dropout: 0)
+    sigmoid.regularization.focal = 2
+    #expect(abs(try Self.prior(sigmoid, rows) - best) < 1e-5)
+  }
+
+  @Test func `every task has a prior's loss, by hand`() throws {
+    // O O, O B: first tags O; behind an O one O and one B.
+    let chain = Head(.chain(multiplier: 1), outputs: 2, loss: .softmax, dropout: 0)
+    #expect(abs(try Self.prior(chain, [[-1, 0, 0], [0, 1, -1]]) - log(2)) < 1e-12)
+    let words = Head(.maskedLanguageModel, outputs: 9, loss: .softmax, dropout: 0)
+    #expect(abs(try Self.prior(words, [[-1, 5, 7], [-2, 5, 7]]) - log(2)) < 1e-12)
+    let span = Head(.span, outputs: 2, loss: .softmax, dropout: 0)
+    #expect(abs(try Self.prior(span, [[1, 2], [3, 3]], tokens: 5) - log(4)) < 1e-12)
+    // Half of the windows have no answer: log 2 for that, and log 4 for the place in the others.
+    #expect(abs(try Self.prior(span, [[0, 0], [3, 3]], tokens: 5) - 2 * log(2)) < 1e-12)
+    let subject = Head(.subjectPointer, outputs: 2, loss: .softmax, dropout: 0)
+    #expect(abs(try Self.prior(subject, [[3, 4]], tokens: 5) - log(5) - log(2)) < 1e-12)
+    // 3 of 6 spans of one type, none of the other.
+    let spans = Head(.globalPointer, outputs: 2, loss: .softmax, dropout: 0)
+    let target = Head.globalPointerTarget([(0, 0, 0), (0, 0, 1), (0, 1, 2)])
+    #expect(abs(try Self.prior(spans, [target], tokens: 3) - log(4)) < 1e-9)
+    // Of 4 tokens one starts and one ends the subject, one starts and one ends the object of one of two predicates.
+    let thresholds = Head.Thresholds(start: 0.5, end: 0.5)
+    let relation = Head(
+      .relation(
+        Head.Relation(conditioning: .mean, subject: thresholds, object: thresholds)), outputs: 2,
+      loss: .sigmoid, dropout: 0)
+    let quarter = Self.entropy(0.25)
+    let triple = Head.relationTarget(
+      first: 1, last: 1, subjects: [(1, 1), (1, 1)], objects: [(2, 2, 1)])
+    #expect(abs(try Self.prior(relation, [triple], tokens: 4) - 4 * quarter) < 1e-12)
+  }
+
+  @Test func `smoothing's floor and a raised loss are no lack of learning`() {
+    func said(_ circumstances: CollapseDetector.Circumstances, _ loss: Double) -> [Int: String] {
+      var detector = CollapseDetector(circumstances)
+      return Self.say(&detector, Array(repeating: loss, count: 400))
+    }
+    func circumstances(
+      least: Double = 0, isRaised: Bool = false
+    ) -> CollapseDetector.Circumstances {
+      CollapseDetector.Circumstances(
+        priorLoss: 0.693, leastLoss: least, isRaised: isRaised, groups: ["a", "b", "c"],
+        peakRate: 5e-5, clips: true, totalSteps: 1000)
+    }
+    // A loss of 0.68 is near 0.693, but far below it where nothing goes below 0.65.
+    #expect(said(circumstances(), 0.68).count == 1)
+    #expect(said(circumstances(least: 0.65), 0.68).isEmpty)
+    // Disturbed inputs: above the prior's loss is not at it.
+    #expect(said(circumstances(), 0.8).count == 1)
+    #expect(said(circumstances(isRaised: true), 0.8).isEmpty)
+    #expect(said(circumstances(isRaised: true), 0.69).count == 1)
+  }
+
+  @Test func `the third evaluation without a prediction says what to try`() {
+    #expect(CollapseDetector.remedy(afterEvaluations: 2, peakRate: 5e-5).isEmpty)
+    #expect(
+      CollapseDetector.remedy(afterEvaluations: 3, peakRate: 5e-5).contains(
+        "3 evaluations in a row have said so. Try optimizer.learningRate: 2.50e-05"))
+  }
+
+  @Test func `multi-label rows that all get the same labels, or none, are a warning`() throws {
+    let task = try MadeUpTask(train: 2, dev: 1, test: 1)
+    let definition = TaskDefinition(
+      try Recipe(contentsOf: task.recipe, overrides: ["classification.kind=multi-label"]),
+      labels: ["a", "b"], lowercase: true, configuration: tinyConfiguration(dropout: 0))
+    let decoder = LabelDecoder(definition: definition, targets: [[0, 1], [1, 1]])
+    func warning(_ outputs: [[Float]]) -> String? {
+      decoder.warning(outputs.map { HeadOutput(values: $0, loss: nil) })
+    }
+    #expect(
+      warning([[-1, -1], [-2, -2]])?.hasPrefix(
+        "all 2 rows are predicted to have no label, though they have 2 different sets of labels; the mean entropy of a label's prediction is 0.474 of at most 0.693."
+      ) == true)
+    #expect(warning([[1, 1], [2, 2]])?.contains("just a, b") == true)
+    #expect(warning([[1, 1], [-2, 2]]) == nil)
+    #expect(
+      LabelDecoder(definition: definition, targets: [[0, 1], [0, 1]]).warning([
+        HeadOutput(values: [1, 1], loss: nil), HeadOutput(values: [1, 1], loss: nil),
+      ]) == nil)
+  }
+
   @Test func `norms by part are those of the parts`() {
     var table = ParameterTable()
     table.add("bert.embeddings.word_embeddings.weight", [2, 2], decays: true)

@@ -60,6 +60,28 @@ import Trainer
     #expect(set.rows == [0..<lengths.count])
   }
 
+  @Test func `windows that all point at [CLS], or at the same tokens, are a warning`() throws {
+    let start = try #require(Self.context.range(of: "room"))
+    let place = Self.context.distance(from: Self.context.startIndex, to: start.lowerBound)
+    let set = try Self.examples([Self.question("a", "room", at: place)])
+    func warning(_ place: (Int) -> Int) -> String? {
+      set.decoder.warning(
+        set.sequences.indices.map { number in
+          let count = set.sequences[number].ids.count
+          var values = [Float](repeating: 0, count: 2 * count)
+          values[place(number)] = 1
+          values[count + place(number)] = 1
+          return HeadOutput(values: values, loss: nil)
+        })
+    }
+    #expect(
+      warning { _ in 0 }?.hasPrefix(
+        "in all 3 windows [CLS], which is no answer, is predicted.") == true)
+    #expect(
+      warning { _ in 5 }?.hasPrefix("in all 3 windows the tokens 5 to 5 are predicted.") == true)
+    #expect(warning { $0 == 0 ? 5 : 0 } == nil)
+  }
+
   @Test func `a stride of no tokens would never end and is refused`() throws {
     let error = #expect(throws: RecipeErrors.self) {
       try Self.examples([Self.question("q")], ["model.dialect=google", "reading.stride=0"])
