@@ -51,9 +51,8 @@ import Trainer
         let parameters = flatArena(weights[step].map { Float($0) })
         optimizer.updateAverage(chunks: 0..<optimizer.chunkCount, parameters: parameters)
         let averaged = optimizer.averaged(parameters, steps: step + 1)
-        // The division by 1 − 0.999 enlarges the rounding of sums of order 0.001 a step.
         for (ours, theirs) in zip(averaged.elements, expected) {
-          #expect(abs(Double(ours) - theirs) < 1e-5 * max(1, abs(theirs)))
+          #expect(abs(Double(ours) - theirs) < 2e-6 * max(1, abs(theirs)))
         }
       }
     }
