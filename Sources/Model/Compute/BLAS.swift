@@ -8,7 +8,7 @@ package enum BLAS {
   package static var coreName: String { String(cString: openblas_get_corename()) }
 
   /// The library's own description: version, build options, kernel family.
-  package static var configuration: String { String(cString: openblas_get_config()) }
+  package static let configuration = String(cString: openblas_get_config())
 
   private static let singleThreaded: Void = openblas_set_num_threads(1)
 

@@ -7,7 +7,9 @@ package enum KernelResults {
   ///
   /// A few milliseconds on one thread.
   package static func bits() -> [UInt32] {
-    products() + attention() + rows()
+    let memory = Memory()
+    // The kernels have pointers into it, which keep nothing alive.
+    return withExtendedLifetime(memory) { products(memory) + attention(memory) + rows(memory) }
   }
 
   /// `[outputs, inputs]` of a weight that runs on the packed kernels, with more inputs than they take at once, and of one that runs on
@@ -15,14 +17,14 @@ package enum KernelResults {
   private static let weights = [(192, 768), (3, 256)]
 
   /// `RowProduct` with few rows (padded) and many; weight gradients, plain and folded, of leaves of three lengths.
-  private static func products() -> [UInt32] {
+  private static func products(_ memory: Memory) -> [UInt32] {
     var bits: [UInt32] = []
     for (outputs, inputs) in weights {
-      let w = Scratch(numbers: outputs * inputs, salt: 11)
+      let w = memory.numbers(outputs * inputs, salt: 11)
       for rows in [5, 37] {
-        let x = Scratch(numbers: rows * inputs, salt: 12)
-        let y = Scratch(numbers: rows * outputs, salt: 13)
-        let dx = Scratch(numbers: rows * inputs, salt: 14)
+        let x = memory.numbers(rows * inputs, salt: 12)
+        let y = memory.numbers(rows * outputs, salt: 13)
+        let dx = memory.numbers(rows * inputs, salt: 14)
         RowProduct.forward(
           rows, outputs, inputs, x.base, inputs, w.base, y.base, outputs)
         RowProduct.backward(
@@ -32,10 +34,10 @@ package enum KernelResults {
     }
     let outputs = 48, inputs = 768
     for rows in [3, 37, 400] {
-      let dy = Scratch(numbers: rows * outputs, salt: 15)
-      let x = Scratch(numbers: rows * inputs, salt: 16)
+      let dy = memory.numbers(rows * outputs, salt: 15)
+      let x = memory.numbers(rows * inputs, salt: 16)
       for beta: Float in [0, 1] {
-        let dw = Scratch(numbers: outputs * inputs, salt: 17)
+        let dw = memory.numbers(outputs * inputs, salt: 17)
         BLAS.multiply(
           outputs, inputs, rows, dy.base, outputs, transposeA: true, x.base, inputs, beta: beta,
           dw.base, inputs)
@@ -46,13 +48,13 @@ package enum KernelResults {
   }
 
   /// One head of width 32 over 70 tokens: two tiles of queries, and keys that fill no whole lanes.
-  private static func attention() -> [UInt32] {
+  private static func attention(_ memory: Memory) -> [UInt32] {
     let tokens = 70, width = 32
     let attention = Attention(width: width, scale: 1 / Float(width).squareRoot(), dropout: nil)
-    let inputs = (21...24).map { Scratch(numbers: tokens * width, salt: $0) }
-    let outputs = (0..<4).map { _ in Scratch(zeros: tokens * width) }
-    let statistics = Scratch(zeros: 2 * tokens)
-    let scratch = Scratch(zeros: Attention.scratch(keys: tokens, width: width))
+    let inputs = (21...24).map { memory.numbers(tokens * width, salt: $0) }
+    let outputs = (0..<4).map { _ in memory.zeros(tokens * width) }
+    let statistics = memory.zeros(2 * tokens)
+    let scratch = memory.zeros(Attention.scratch(keys: tokens, width: width))
     let work = Attention.Work(
       queries: tokens, keys: tokens, q: inputs[0].base, ldq: width, k: inputs[1].base,
       v: inputs[2].base, ldk: width, context: outputs[0].base, ldc: width,
@@ -66,21 +68,21 @@ package enum KernelResults {
   }
 
   /// Layer norm and both kinds of GELU on rows that fill no whole lanes.
-  private static func rows() -> [UInt32] {
+  private static func rows(_ memory: Memory) -> [UInt32] {
     let width = 777
-    let gamma = Scratch(numbers: width, salt: 31), beta = Scratch(numbers: width, salt: 32)
-    let z = Scratch(numbers: width, salt: 33), y = Scratch(zeros: width)
-    let dy = Scratch(numbers: width, salt: 34)
+    let gamma = memory.numbers(width, salt: 31), beta = memory.numbers(width, salt: 32)
+    let z = memory.numbers(width, salt: 33), y = memory.zeros(width)
+    let dy = memory.numbers(width, salt: 34)
     let r = LayerNorm.forward(
       y: y.base, z: z.base, width: width, gamma: gamma.base, beta: beta.base, epsilon: 1e-12)
     LayerNorm.backward(
       dz: dy.base, dy: dy.base, normal: z.base, r: r, gamma: gamma.base, width: width)
     var bits = [r.bitPattern] + y.bits + dy.bits
     for kind in [BertConfiguration.Activation.geluErf, .geluTanh] {
-      let x = Scratch(numbers: width, salt: 35), d = Scratch(numbers: width, salt: 36)
+      let x = memory.numbers(width, salt: 35), d = memory.numbers(width, salt: 36)
       // Past ±0.5, where the functions bend.
       for i in 0..<width { x.base[i] *= 12 }
-      let value = Scratch(zeros: width)
+      let value = memory.zeros(width)
       Gelu.forward(value.base, x: x.base, count: width, kind: kind)
       Gelu.backward(d.base, x: x.base, count: width, kind: kind)
       bits += value.bits + x.bits + d.bits
@@ -89,30 +91,36 @@ package enum KernelResults {
   }
 
   /// Memory of one result.
-  private final class Scratch {
+  private struct Scratch {
     let base: UnsafeMutablePointer<Float>
-    private let count: Int
+    let count: Int
+    var bits: [UInt32] { UnsafeBufferPointer(start: base, count: count).map(\.bitPattern) }
+  }
 
-    init(zeros count: Int) {
-      self.count = count
-      base = .allocate(capacity: count)
+  /// The memory of all results, until the last is read.
+  private final class Memory {
+    private var blocks: [UnsafeMutablePointer<Float>] = []
+
+    func zeros(_ count: Int) -> Scratch {
+      let base = UnsafeMutablePointer<Float>.allocate(capacity: count)
       base.initialize(repeating: 0, count: count)
+      blocks.append(base)
+      return Scratch(base: base, count: count)
     }
 
     /// Numbers in [-0.5, 0.5) without structure, the same everywhere.
-    convenience init(numbers count: Int, salt: UInt32) {
-      self.init(zeros: count)
+    func numbers(_ count: Int, salt: UInt32) -> Scratch {
+      let scratch = zeros(count)
       let philox = Philox(seed: 0x10C5)
       for block in 0..<(count + 3) / 4 {
         let words = philox.block(SIMD4(UInt32(block), salt, 0, 0))
         for lane in 0..<min(4, count - 4 * block) {
-          base[4 * block + lane] = Philox.unit(words[lane]) - 0.5
+          scratch.base[4 * block + lane] = Philox.unit(words[lane]) - 0.5
         }
       }
+      return scratch
     }
 
-    var bits: [UInt32] { UnsafeBufferPointer(start: base, count: count).map(\.bitPattern) }
-
-    deinit { base.deallocate() }
+    deinit { for block in blocks { block.deallocate() } }
   }
 }

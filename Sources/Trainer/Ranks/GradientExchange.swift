@@ -95,7 +95,7 @@ final class GradientExchange {
       ) { offset in
         group.collective.noteProgress()
         guard isLast, settings.overlaps else { return }
-        submit(from: offset, &travel, batches, step: step)
+        submit(from: offset, &travel)
         if offset > 0 { travel.early = travel.operations.count }
       }
       losses.append(loss.numerator)

@@ -97,7 +97,9 @@ import Text
         file.rows.map(\.triples) == [
           [RelationFile.Triple("甲", "是", "乙")], [RelationFile.Triple("丙", "p", "丙")],
         ])
-      #expect(try RelationFile.read(url, withTriples: false).rows.map(\.triples) == [[], []])
+      // Rows to predict keep theirs, for what is new and what is missing.
+      let bare = try RelationFile.read(url, withTriples: false)
+      #expect(bare.rows.map(\.triples) == file.rows.map(\.triples))
     }
   }
 

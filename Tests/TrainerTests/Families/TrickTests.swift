@@ -23,6 +23,12 @@ import Trainer
   static let tricks = [
     Trick(name: "FGM", keys: ["training.adversarial=0.5"]),
     Trick(
+      name: "PGD",
+      keys: [
+        "training.adversarial=0.5", "training.adversarialSteps=3", "training.adversarialAlpha=0.3",
+      ]),
+    Trick(name: "focal loss", keys: ["training.focal=2"]),
+    Trick(
       name: "FGM with dropout", keys: ["training.adversarialDropout=true"],
       also: ["training.adversarial=0.5"]),
     Trick(name: "R-Drop", keys: ["training.rDrop=2"]),

@@ -33,7 +33,7 @@ import Trainer
     let ownership = try LeafOwnership(ranks: 3, leaves: run.leaves)
     let own = run.leavesByStep[1][ownership.leaves(of: 1)].flatMap { $0 }.map(\.exampleID)
     let rows = try #require(
-      sentence.split(separator: "it comes from rows ").last?.split(separator: ".").first)
+      sentence.split(separator: #/it comes from rows? /#).last?.split(separator: ".").first)
     let named = rows.split(separator: ", ").compactMap { UInt64($0) }
     #expect(!named.isEmpty && named.allSatisfy { own.contains($0 - 1) }, "\(rows) of \(own)")
     for rank in [0, 2] {

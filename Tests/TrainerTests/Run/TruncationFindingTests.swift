@@ -15,8 +15,8 @@ import Trainer
 
   /// Each of these was longer than `data.maxLength` as one joined text.
   @Test(arguments: [
-    // Texts of 4 and 5 tokens, each with a room of 5.
-    ("siamese", 7),
+    // Texts of at most 8 and 11 tokens, each with a room of 11.
+    ("siamese", 13),
     // Ten tokens and a question of three, in windows.
     ("reading", 14),
     // Eleven tokens in windows of 6.
@@ -29,10 +29,10 @@ import Trainer
   }
 
   @Test(arguments: [
-    // The second text loses one of five.
+    // Of texts of 4 + 3i mod 5 and 5 + 5i mod 7 tokens four are read.
     (
       "siamese", ["data.maxLength=6"], 32, 2,
-      "32 of 32 rows are longer than data.maxLength 6 allows; 32 tokens are not read"
+      "32 of 32 rows are longer than data.maxLength 6 allows; 188 tokens are not read"
     ),
     // Half of the sentences lose one token, the others two.
     (
@@ -62,8 +62,8 @@ import Trainer
   @Test func `a joined pair loses what the two texts together have too much`() throws {
     let found = try Self.findings(
       "siamese", ["pair.mode=joined", "pair.comparison=null", "data.maxLength=10"])
-    // [CLS] 4 [SEP] 5 [SEP] are 12.
-    #expect(found.count == 2 && found[0].sentence.hasSuffix("; 64 tokens are not read"))
+    // [CLS] 4 + 3i mod 5 [SEP] 5 + 5i mod 7 [SEP].
+    #expect(found.count == 2 && found[0].sentence.hasSuffix("; 220 tokens are not read"))
     #expect(found[0].lines == [2, 3, 4, 5, 6])
   }
 }
