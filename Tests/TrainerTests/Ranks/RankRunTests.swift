@@ -6,28 +6,6 @@ import TestSupport
 import Testing
 import Trainer
 
-/// One rank's part of training `recipe` into `run`.
-private func train(
-  _ recipe: URL, into run: URL, overrides: [String] = [], on collective: CollectiveEngine,
-  exchange: ExchangeSettings = ExchangeSettings(), resumes: Bool = false,
-  requests: RunRequests = RunRequests(), write: @escaping (String) -> Void = { _ in }
-) throws -> TrainingRun.Outcome {
-  let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
-  let group = try RankGroup(collective, leaves: recipe.batch.leaves)
-  let prepared = try PreparedRun(recipe, threads: 1, group: group)
-  let pool = ThreadPool(threads: 1)
-  defer { pool.stop() }
-  let engine = Engine(
-    configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
-  let training = try TrainingRun(
-    prepared, group: group,
-    directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
-    memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), exchange: exchange,
-    requests: requests,
-    output: TrainingRun.Output(isTerminal: false) { if collective.isRoot { write($0) } })
-  return try training.run()
-}
-
 /// What a run leaves behind that a person compares: all of `metrics.jsonl` but the times.
 private func log(_ run: URL) throws -> [[String: String]] {
   let data = try Data(contentsOf: run.appending(path: "metrics.jsonl"))
@@ -43,12 +21,12 @@ private func log(_ run: URL) throws -> [[String: String]] {
     let task = try MadeUpTask()
     let (recipe, folder) = (task.recipe, task.url)
     let alone = try onRanks(1) {
-      try train(recipe, into: folder.appending(path: "alone"), on: $0)
+      try trainedPart(recipe, into: folder.appending(path: "alone"), on: $0)
     }
     let together = try onRanks(ranks) { collective in
       var exchange = ExchangeSettings()
       exchange.bucketBytes = 1 << 12
-      return try train(
+      return try trainedPart(
         recipe, into: folder.appending(path: "together"), on: collective, exchange: exchange)
     }
     #expect(together.allSatisfy { $0 == alone[0] })
@@ -69,14 +47,14 @@ private func log(_ run: URL) throws -> [[String: String]] {
     let task = try MadeUpTask()
     let (recipe, folder) = (task.recipe, task.url)
     let whole = try onRanks(1) {
-      try train(recipe, into: folder.appending(path: "whole"), on: $0)
+      try trainedPart(recipe, into: folder.appending(path: "whole"), on: $0)
     }
     var step = 0
     for ranks in [2, 3, 1, 8, 5] {
       let outcomes = try onRanks(ranks) { collective in
         let requests = RunRequests()
         if collective.rank == ranks - 1 { requests.stop() }
-        return try train(
+        return try trainedPart(
           recipe, into: folder.appending(path: "parts"), on: collective, resumes: true,
           requests: requests)
       }
@@ -84,7 +62,7 @@ private func log(_ run: URL) throws -> [[String: String]] {
       #expect(outcomes.allSatisfy { $0 == .interrupted(step: step) })
     }
     let last = try onRanks(4) {
-      try train(recipe, into: folder.appending(path: "parts"), on: $0, resumes: true)
+      try trainedPart(recipe, into: folder.appending(path: "parts"), on: $0, resumes: true)
     }
     #expect(last.allSatisfy { $0 == whole[0] })
     #expect(try log(folder.appending(path: "parts")) == log(folder.appending(path: "whole")))
@@ -103,7 +81,7 @@ private func log(_ run: URL) throws -> [[String: String]] {
       _ = try onRanks(ranks) { collective in
         let requests = RunRequests()
         if stops { requests.stop() }
-        return try train(
+        return try trainedPart(
           recipe, into: folder.appending(path: "run"), on: collective, exchange: exchange,
           resumes: true, requests: requests, write: { line in text.withLock { $0 += line } })
       }
@@ -152,7 +130,7 @@ private func log(_ run: URL) throws -> [[String: String]] {
     let outcomes = try outcomes(ranks: 2) { collective in
       var exchange = ExchangeSettings()
       exchange.wire = collective.rank == 1 ? .bfloat16 : .float32
-      return try train(
+      return try trainedPart(
         recipe, into: folder.appending(path: "run"), on: collective, exchange: exchange)
     }
     for outcome in outcomes {
@@ -168,9 +146,9 @@ private func log(_ run: URL) throws -> [[String: String]] {
     let task = try MadeUpTask()
     let (recipe, folder) = (task.recipe, task.url)
     let outcomes = try outcomes(ranks: 3) { collective in
-      try train(
+      try trainedPart(
         recipe, into: folder.appending(path: "run"),
-        overrides: collective.rank == 2 ? ["optimizer.learningRate=1e-5"] : [], on: collective)
+        collective.rank == 2 ? ["optimizer.learningRate=1e-5"] : [], on: collective)
     }
     for outcome in outcomes {
       let error = #expect(throws: CommunicationError.self) { try outcome.get() }
@@ -193,9 +171,9 @@ private func log(_ run: URL) throws -> [[String: String]] {
     try (rows + rows.split(separator: "\n")[1] + "\n").write(
       to: other, atomically: true, encoding: .utf8)
     let outcomes = try outcomes(ranks: 2) { collective in
-      try train(
+      try trainedPart(
         recipe, into: folder.appending(path: "run"),
-        overrides: collective.rank == 1 ? ["data.train=\(other.path)"] : [], on: collective)
+        collective.rank == 1 ? ["data.train=\(other.path)"] : [], on: collective)
     }
     for outcome in outcomes {
       let error = #expect(throws: CommunicationError.self) { try outcome.get() }
@@ -209,11 +187,11 @@ private func log(_ run: URL) throws -> [[String: String]] {
     let (recipe, folder) = (task.recipe, task.url)
     func run(_ name: String) -> URL { folder.appending(path: name) }
     _ = try onRanks(3) {
-      try train(
-        recipe, into: folder.appending(path: "a"), overrides: ["checkpoint.everySteps=5"], on: $0)
+      try trainedPart(
+        recipe, into: folder.appending(path: "a"), ["checkpoint.everySteps=5"], on: $0)
     }
     _ = try onRanks(2) {
-      try train(recipe, into: folder.appending(path: "b"), overrides: ["seed=9"], on: $0)
+      try trainedPart(recipe, into: folder.appending(path: "b"), ["seed=9"], on: $0)
     }
     func verify(_ step: Int?) throws -> String {
       let prepared = try PreparedRun(Recipe(contentsOf: recipe, overrides: []), threads: 1)

@@ -10,24 +10,13 @@ private func train(
   _ recipe: URL, into run: URL, on collective: CollectiveEngine, resumes: Bool = false,
   stops: Bool = false, change: (inout Numerics) -> Void = { _ in }
 ) throws -> (outcome: TrainingRun.Outcome, messages: String) {
-  let recipe = try Recipe(contentsOf: recipe)
-  let group = try RankGroup(collective, leaves: recipe.batch.leaves)
-  let prepared = try PreparedRun(recipe, threads: 1, group: group)
-  let pool = ThreadPool(threads: 1)
-  defer { pool.stop() }
-  let engine = Engine(
-    configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
-  var numerics = try Numerics(engine.contract)
-  change(&numerics)
   let requests = RunRequests()
   if stops { requests.stop() }
   var messages = ""
-  let training = try TrainingRun(
-    prepared, group: group,
-    directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
-    memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), requests: requests,
-    numerics: numerics, output: TrainingRun.Output(isTerminal: false) { messages += $0 })
-  return (try training.run(), messages)
+  let outcome = try trainedPart(
+    recipe, into: run, on: collective, resumes: resumes, requests: requests, change: change
+  ) { messages += $0 }
+  return (outcome, messages)
 }
 
 /// What ranks and resumes must have alike of program and arithmetic.

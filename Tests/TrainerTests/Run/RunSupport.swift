@@ -4,6 +4,31 @@ import Model
 import Synchronization
 import Trainer
 
+/// One rank's part of training `recipe` into `run`, with numerics that `change` may make other ones.
+func trainedPart(
+  _ recipe: URL, into run: URL, _ overrides: [String] = [], on collective: CollectiveEngine,
+  exchange: ExchangeSettings = ExchangeSettings(), resumes: Bool = false,
+  requests: RunRequests = RunRequests(), change: (inout Numerics) -> Void = { _ in },
+  write: @escaping (String) -> Void = { _ in }
+) throws -> TrainingRun.Outcome {
+  let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
+  let group = try RankGroup(collective, leaves: recipe.batch.leaves)
+  let prepared = try PreparedRun(recipe, threads: 1, group: group)
+  let pool = ThreadPool(threads: 1)
+  defer { pool.stop() }
+  let engine = Engine(
+    configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
+  var numerics = try Numerics(engine.contract)
+  change(&numerics)
+  return try TrainingRun(
+    prepared, group: group,
+    directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
+    memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), exchange: exchange,
+    requests: requests, numerics: numerics,
+    output: TrainingRun.Output(isTerminal: false) { if collective.isRoot { write($0) } }
+  ).run()
+}
+
 /// Trains `recipe` into `run` on ranks in memory; returns the hash of the weights (empty if it was stopped) and what rank 0 said.
 @discardableResult
 func trained(
@@ -12,23 +37,11 @@ func trained(
 ) throws -> (weights: String, messages: String) {
   let messages = Mutex("")
   let outcomes = try onRanks(ranks) { collective in
-    let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
-    let group = try RankGroup(collective, leaves: recipe.batch.leaves)
-    let prepared = try PreparedRun(recipe, threads: 1, group: group)
-    let pool = ThreadPool(threads: 1)
-    defer { pool.stop() }
-    let engine = Engine(
-      configuration: prepared.configuration, head: prepared.definition.head, pool: pool)
     let requests = RunRequests()
     if stops { requests.stop() }
-    return try TrainingRun(
-      prepared, group: group,
-      directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
-      memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), requests: requests,
-      output: TrainingRun.Output(isTerminal: false) { text in
-        if collective.isRoot { messages.withLock { $0 += text } }
-      }
-    ).run()
+    return try trainedPart(
+      recipe, into: run, overrides, on: collective, resumes: resumes, requests: requests,
+      write: { text in messages.withLock { $0 += text } })
   }
   let said = messages.withLock { $0 }
   guard case .finished(let weights)? = outcomes.first else { return ("", said) }
