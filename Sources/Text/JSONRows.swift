@@ -5,17 +5,20 @@ struct JSONReader {
   let source: RowSource
   /// Where the text begins.
   let start: Int
-  var problems = DataProblemCollector()
+  /// Whether rows that cannot be read are passed over; else they are an error.
+  let keepsUnread: Bool
+  var unread = UnreadRowCollector()
 
-  init(_ source: RowSource, from offset: Int) {
+  init(_ source: RowSource, from offset: Int, keepsUnread: Bool) {
     self.source = source
+    self.keepsUnread = keepsUnread
     start = offset
   }
 
   /// Reads one object a line.
   mutating func readLines(
     _ bytes: Span<UInt8>, columns: [RequestedColumn]
-  ) throws(DataErrors) -> [Row] {
+  ) throws(DataErrors) -> (rows: [Row], unread: UnreadRows?) {
     let names = try names(of: columns)
     var lines = LineScanner(from: start)
     var rows: [Row] = []
@@ -27,37 +30,38 @@ struct JSONReader {
         continue
       }
       for blank in blankLines {
-        problems.add(
+        unread.add(
           DataProblem(
             file: source.file, line: blank, rule: "a blank line between rows", remedy: "delete it"))
       }
       blankLines.removeAll(keepingCapacity: true)
       sawRow = true
       if let problem = source.problem(in: line.range, line: line.number, of: bytes) {
-        problems.add(problem)
+        unread.add(problem)
         continue
       }
       do throws(JSONSyntaxError) {
         let members = try JSONObjectScanner.members(named: names, bytes, line.range)
-        let values = values(members, columns: columns, line: line.number, bytes)
-        if problems.count == 0 { rows.append(Row(line: line.number, values: values)) }
+        if let values = values(members, columns: columns, line: line.number, bytes) {
+          rows.append(Row(line: line.number, values: values))
+        }
       } catch {
-        problems.add(problem(error, line: line, bytes))
+        unread.add(problem(error, line: line, bytes))
       }
     }
-    try problems.check()
+    let left = try unread.result(isKept: keepsUnread, rowsLeft: rows.count)
     guard sawRow else {
       throw DataErrors(
         DataProblem(
           file: source.file, rule: "the file has no rows, only blank lines", remedy: "add rows"))
     }
-    return rows
+    return (rows, left)
   }
 
   mutating func names(of columns: [RequestedColumn]) throws(DataErrors) -> [String] {
     let names = columns.map { column in
       if case .number = column.reference {
-        problems.add(
+        unread.problems.add(
           DataProblem(
             file: source.file, column: column.reference.label,
             rule: "a column is asked for by number, but the fields of JSON objects have names only",
@@ -65,40 +69,51 @@ struct JSONReader {
       }
       return column.reference.label
     }
-    try problems.check()
+    try unread.problems.check()
     return names
   }
 
+  /// The values of a row; nil, and the row noted, if any is not what it should be.
   mutating func values(
     _ members: JSONMembers, columns: [RequestedColumn], line: Int, _ bytes: Span<UInt8>
-  ) -> [String?] {
-    columns.indices.map { i in
-      let name = columns[i].reference.label
-      func refuse(_ value: String?, _ rule: String, _ remedy: String) -> String? {
-        problems.add(
-          DataProblem(
-            file: source.file, line: line, column: name, value: value, rule: rule, remedy: remedy))
-        return nil
-      }
-      switch members.values[i] {
-      case .text(let text): return text
-      case .null:
-        if columns[i].isOptional { return nil }
-        return refuse(nil, "the value is null", "give a string, a number or a boolean")
-      case .absent:
-        if columns[i].isOptional { return nil }
-        let near = suggestion(for: name, among: members.keys)
-        return refuse(
-          nil, "the object has no such key, it has \(DataProblem.list(members.keys))",
-          near.map { "did you mean \(DataProblem.quoted($0))?" } ?? "add the key, or remove the row"
-        )
-      case .container(let range):
-        let kind = bytes[range.lowerBound] == 0x5B ? "an array" : "an object"
-        return refuse(
-          bytes.excerpt(range), "the value is \(kind)", "give a string, a number or a boolean")
-      case .twice:
-        return refuse(nil, "the object has this key more than once", "keep one of them")
-      }
+  ) -> [String?]? {
+    let known = unread.problems.count
+    let values = columns.indices.map { i in value(members, columns[i], i, line: line, bytes) }
+    guard unread.problems.count == known else {
+      unread.countRow()
+      return nil
+    }
+    return values
+  }
+
+  private mutating func value(
+    _ members: JSONMembers, _ column: RequestedColumn, _ i: Int, line: Int, _ bytes: Span<UInt8>
+  ) -> String? {
+    let name = column.reference.label
+    func refuse(_ value: String?, _ rule: String, _ remedy: String) -> String? {
+      unread.problems.add(
+        DataProblem(
+          file: source.file, line: line, column: name, value: value, rule: rule, remedy: remedy))
+      return nil
+    }
+    switch members.values[i] {
+    case .text(let text): return text
+    case .null:
+      if column.isOptional { return nil }
+      return refuse(nil, "the value is null", "give a string, a number or a boolean")
+    case .absent:
+      if column.isOptional { return nil }
+      let near = suggestion(for: name, among: members.keys)
+      return refuse(
+        nil, "the object has no such key, it has \(DataProblem.list(members.keys))",
+        near.map { "did you mean \(DataProblem.quoted($0))?" } ?? "add the key, or remove the row"
+      )
+    case .container(let range):
+      let kind = bytes[range.lowerBound] == 0x5B ? "an array" : "an object"
+      return refuse(
+        bytes.excerpt(range), "the value is \(kind)", "give a string, a number or a boolean")
+    case .twice:
+      return refuse(nil, "the object has this key more than once", "keep one of them")
     }
   }
 
@@ -130,7 +145,7 @@ extension JSONReader {
   /// Behind a mistake in the JSON nothing more is read, because it is not known where the next element begins.
   mutating func readArray(
     _ bytes: Span<UInt8>, columns: [RequestedColumn]
-  ) throws(DataErrors) -> [Row] {
+  ) throws(DataErrors) -> (rows: [Row], unread: UnreadRows?) {
     let names = try names(of: columns)
     let whole = RowSource(file: source.file, rowLimit: .max)
     if let problem = whole.problem(in: start..<bytes.count, line: 1, of: bytes) {
@@ -145,21 +160,22 @@ extension JSONReader {
         number += 1
         let line = lines.line(of: element.range.lowerBound, bytes)
         if let problem = source.problem(in: element.range, line: line, of: bytes) {
-          problems.add(problem)
+          unread.add(problem)
           continue
         }
-        let values = values(element.members, columns: columns, line: line, bytes)
-        if problems.count == 0 { rows.append(Row(line: line, number: number, values: values)) }
+        if let values = values(element.members, columns: columns, line: line, bytes) {
+          rows.append(Row(line: line, number: number, values: values))
+        }
       }
     } catch {
-      problems.add(problemOfArray(error, lines, bytes))
+      unread.add(problemOfArray(error, lines, bytes), fatal: true)
     }
-    try problems.check()
+    let left = try unread.result(isKept: keepsUnread, rowsLeft: rows.count)
     guard !rows.isEmpty else {
       throw DataErrors(
         DataProblem(file: source.file, rule: "the array has no elements", remedy: "add rows"))
     }
-    return rows
+    return (rows, left)
   }
 
   private func problemOfArray(

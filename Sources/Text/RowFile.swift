@@ -28,17 +28,23 @@ package struct RowFile: Sendable {
   package let unit: RowUnit
   /// In the order of the file.
   package let rows: [Row]
+  /// Those that could not be read and are not among `rows`.
+  package let unread: UnreadRows?
 
-  package init(file: String, unit: RowUnit = .line, rows: [Row]) {
+  package init(
+    file: String, unit: RowUnit = .line, rows: [Row], unread: UnreadRows? = nil
+  ) {
     self.file = file
     self.unit = unit
     self.rows = rows
+    self.unread = unread
   }
 
   /// The rows that are kept, by their number.
   package func filtered(_ isKept: (Int) -> Bool) -> RowFile {
     RowFile(
-      file: file, unit: unit, rows: rows.enumerated().filter { isKept($0.offset) }.map(\.element))
+      file: file, unit: unit, rows: rows.enumerated().filter { isKept($0.offset) }.map(\.element),
+      unread: unread)
   }
 
   /// A row longer than this is nearly always a lost line break: 1 MiB.
@@ -46,43 +52,45 @@ package struct RowFile: Sendable {
 
   /// Reads `columns` of all rows of the file at `url`; its name tells the format if `format` is nil.
   ///
-  /// The file is mapped, not copied, while it is read. Throws all problems of the file together.
+  /// The file is mapped, not copied, while it is read. Throws all problems of the file together; with `keepsUnread` those of single rows
+  /// are `unread`, if there are others.
   package static func read(
     _ url: URL, format: RowFormat? = nil, columns: [RequestedColumn],
-    header: HeaderPolicy = .automatic, rowLimit: Int = defaultRowLimit
+    header: HeaderPolicy = .automatic, keepsUnread: Bool = false, rowLimit: Int = defaultRowLimit
   ) throws(DataErrors) -> RowFile {
     let known: RowFormat
     if let format { known = format } else { known = try RowFormat.inferred(from: url) }
     return try read(
       open(url), file: url.relativePath, format: known, columns: columns, header: header,
-      rowLimit: rowLimit)
+      keepsUnread: keepsUnread, rowLimit: rowLimit)
   }
 
   /// Reads `columns` of all rows of `data`; `file` is its name in messages.
   package static func read(
     _ data: Data, file: String, format: RowFormat, columns: [RequestedColumn],
-    header: HeaderPolicy = .automatic, rowLimit: Int = defaultRowLimit
+    header: HeaderPolicy = .automatic, keepsUnread: Bool = false, rowLimit: Int = defaultRowLimit
   ) throws(DataErrors) -> RowFile {
     let source = RowSource(file: file, rowLimit: rowLimit)
     let bytes = data.span
     if let problem = source.problemOfWholeFile(bytes) { throw DataErrors(problem) }
     let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-    let rows: [Row]
+    let read: (rows: [Row], unread: UnreadRows?)
     switch format {
     case .tsv:
       var table = TableReader(source, TSVFields(from: start), format: format)
-      rows = try table.read(bytes, columns: columns, header: header)
+      read = try table.read(bytes, columns: columns, header: header, keepsUnread: keepsUnread)
     case .csv:
       var table = TableReader(source, CSVFields(from: start), format: format)
-      rows = try table.read(bytes, columns: columns, header: header)
+      read = try table.read(bytes, columns: columns, header: header, keepsUnread: keepsUnread)
     case .jsonl:
-      var reader = JSONReader(source, from: start)
-      rows = try reader.readLines(bytes, columns: columns)
+      var reader = JSONReader(source, from: start, keepsUnread: keepsUnread)
+      read = try reader.readLines(bytes, columns: columns)
     case .json:
-      var reader = JSONReader(source, from: start)
-      rows = try reader.readArray(bytes, columns: columns)
+      var reader = JSONReader(source, from: start, keepsUnread: keepsUnread)
+      read = try reader.readArray(bytes, columns: columns)
     }
-    return RowFile(file: file, unit: format == .json ? .element : .line, rows: rows)
+    return RowFile(
+      file: file, unit: format == .json ? .element : .line, rows: read.rows, unread: read.unread)
   }
 
   /// The bytes of the file at `url`, which is text of some kind, and where its text begins.

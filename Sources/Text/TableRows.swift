@@ -4,7 +4,7 @@ struct TableReader<Fields: FieldReader> {
   private let format: RowFormat
   private var reader: Fields
   private var fields: [FieldRange] = []
-  private var problems = DataProblemCollector()
+  private var unread = UnreadRowCollector()
 
   init(_ source: RowSource, _ reader: Fields, format: RowFormat) {
     self.source = source
@@ -12,17 +12,18 @@ struct TableReader<Fields: FieldReader> {
     self.format = format
   }
 
+  /// The rows, and those that could not be taken apart; without `keepsUnread` these are an error.
   mutating func read(
-    _ bytes: Span<UInt8>, columns: [RequestedColumn], header: HeaderPolicy
-  ) throws(DataErrors) -> [Row] {
-    guard var next = reader.next(bytes, source, into: &fields) else { return [] }
+    _ bytes: Span<UInt8>, columns: [RequestedColumn], header: HeaderPolicy, keepsUnread: Bool
+  ) throws(DataErrors) -> (rows: [Row], unread: UnreadRows?) {
+    guard var next = reader.next(bytes, source, into: &fields) else { return ([], nil) }
     if let problem = next.problem { throw DataErrors(problem) }
     let first = next
     let width = fields.count
     var names: [String]?
     if header.hasHeader(for: columns) { names = fields.map { $0.text(bytes) } }
     let places = places(of: columns, names: names, width: width, line: first.line)
-    try problems.check()
+    try unread.problems.check()
     if names != nil {
       guard let row = reader.next(bytes, source, into: &fields) else { throw noRows() }
       next = row
@@ -37,11 +38,16 @@ struct TableReader<Fields: FieldReader> {
         blankLines.append(current.line)
       } else {
         settle(&blankLines, width: width, columns: places.count, into: &rows)
+        // A quote that stands wrong may have made one row of many lines.
+        let isLine =
+          bytes.firstIndex(
+            of: 0x0A, from: current.range.lowerBound, to: current.range.upperBound) == nil
         if let problem = current.problem {
-          problems.add(problem)
+          unread.add(problem, fatal: !isLine)
         } else if fields.count != width {
-          problems.add(unequal(current, bytes, width: width, names: names, header: first))
-        } else if problems.count == 0 {
+          unread.add(
+            unequal(current, bytes, width: width, names: names, header: first), fatal: !isLine)
+        } else {
           rows.append(
             Row(
               line: current.line,
@@ -50,9 +56,9 @@ struct TableReader<Fields: FieldReader> {
       }
       row = reader.next(bytes, source, into: &fields)
     }
-    try problems.check()
+    let left = try unread.result(isKept: keepsUnread, rowsLeft: rows.count)
     guard !rows.isEmpty else { throw noRows() }
-    return rows
+    return (rows, left)
   }
 
   private func noRows() -> DataErrors {
@@ -70,7 +76,7 @@ struct TableReader<Fields: FieldReader> {
       if width == 1 {
         rows.append(Row(line: line, values: [String?](repeating: "", count: columns)))
       } else {
-        problems.add(
+        unread.add(
           DataProblem(
             file: source.file, line: line, rule: "a blank line between rows", remedy: "delete it"))
       }
@@ -84,7 +90,7 @@ struct TableReader<Fields: FieldReader> {
   ) -> [Int?] {
     columns.map { column in
       func refuse(_ value: String?, _ rule: String, _ remedy: String) -> Int? {
-        problems.add(
+        unread.problems.add(
           DataProblem(
             file: source.file, line: line, column: column.reference.label, value: value,
             rule: rule, remedy: remedy))

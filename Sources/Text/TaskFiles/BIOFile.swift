@@ -30,18 +30,23 @@ package struct BIOFile: Sendable {
   package let sentences: [Sentence]
   /// Tags that were read as a start.
   package let repaired: Int
+  /// Sentences with a malformed line, which are not among `sentences`.
+  package let unread: UnreadRows?
 
-  package init(file: String, sentences: [Sentence], repaired: Int = 0) {
+  package init(
+    file: String, sentences: [Sentence], repaired: Int = 0, unread: UnreadRows? = nil
+  ) {
     self.file = file
     self.sentences = sentences
     self.repaired = repaired
+    self.unread = unread
   }
 
   /// Reads the file at `url`.
   ///
-  /// Throws all its problems together.
+  /// Throws all its problems together; with `keepsUnread` those of single sentences are `unread`, if there are others.
   package static func read(
-    _ url: URL, withTags: Bool, continuation: Continuation = .strict
+    _ url: URL, withTags: Bool, continuation: Continuation = .strict, keepsUnread: Bool = false
   ) throws(DataErrors) -> BIOFile {
     let (data, start, source) = try RowFile.contents(of: url)
     let bytes = data.span
@@ -50,20 +55,22 @@ package struct BIOFile: Sendable {
       file: source.file, withTags: withTags, continuation: continuation)
     while let line = lines.next(bytes) {
       if let problem = source.problem(in: line.range, line: line.number, of: bytes) {
-        reader.problems.add(problem)
+        reader.take(problem)
       } else {
         reader.take(bytes.string(line.range), line: line.number)
       }
     }
     reader.endSentence()
-    try reader.problems.check()
+    let unread = try reader.unread.result(
+      isKept: keepsUnread, rowsLeft: reader.sentences.count)
     guard !reader.sentences.isEmpty else {
       throw DataErrors(
         DataProblem(
           file: source.file, rule: "there is no sentence in it",
           remedy: "give a token a line, and a blank line between sentences"))
     }
-    return BIOFile(file: source.file, sentences: reader.sentences, repaired: reader.repaired)
+    return BIOFile(
+      file: source.file, sentences: reader.sentences, repaired: reader.repaired, unread: unread)
   }
 }
 
@@ -71,17 +78,27 @@ private struct SentenceReader {
   let file: String
   let withTags: Bool
   let continuation: BIOFile.Continuation
-  var problems = DataProblemCollector()
+  var unread = UnreadRowCollector()
   var sentences: [BIOFile.Sentence] = []
   var repaired = 0
   private var line = 0
   private var tokens: [String] = []
   private var tags: [String] = []
+  /// What is wrong in the sentence at hand.
+  private var problems: [DataProblem] = []
 
   init(file: String, withTags: Bool, continuation: BIOFile.Continuation) {
     self.file = file
     self.withTags = withTags
     self.continuation = continuation
+  }
+
+  /// Takes a line that is no text.
+  mutating func take(_ problem: DataProblem) {
+    if tokens.isEmpty { line = problem.line ?? line }
+    tokens.append("")
+    tags.append("O")
+    problems.append(problem)
   }
 
   mutating func take(_ text: String, line number: Int) {
@@ -126,15 +143,21 @@ private struct SentenceReader {
     }
   }
 
-  private mutating func problem(_ line: Int, _ value: String, _ rule: String, _ remedy: String) {
-    problems.add(DataProblem(file: file, line: line, value: value, rule: rule, remedy: remedy))
+  private mutating func problem(_ number: Int, _ value: String, _ rule: String, _ remedy: String) {
+    problems.append(
+      DataProblem(
+        file: file, line: number, row: line, value: value, rule: rule, remedy: remedy))
   }
 
   mutating func endSentence() {
-    if !tokens.isEmpty {
+    if !problems.isEmpty {
+      for problem in problems { unread.problems.add(problem) }
+      unread.countRow()
+    } else if !tokens.isEmpty {
       sentences.append(BIOFile.Sentence(line: line, tokens: tokens, tags: tags))
     }
     tokens = []
     tags = []
+    problems = []
   }
 }

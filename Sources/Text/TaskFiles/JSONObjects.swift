@@ -13,26 +13,28 @@ struct JSONObjects {
     let file: String
     let unit: RowUnit
     let items: [Item<Value>]
+    let unread: UnreadRows?
   }
 
   /// Decodes all objects of the file at `url`; `expected` says in words what one looks like.
+  ///
+  /// Throws all problems together; with `keepsUnread` those of single objects are `unread`, if there are others.
   static func read<Value: Decodable>(
-    _ url: URL, as type: Value.Type, expected: String
+    _ url: URL, as type: Value.Type, expected: String, keepsUnread: Bool
   ) throws(DataErrors) -> Content<Value> {
     let (data, start, source) = try RowFile.contents(of: url)
     let text = data[data.startIndex + start..<data.endIndex]
     if text.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) == UInt8(ascii: "[") {
-      return Content(
-        file: source.file, unit: .element, items: try array(text, source.file, expected))
+      return try array(text, source.file, expected, keepsUnread: keepsUnread)
     }
     let bytes = data.span
     var lines = LineScanner(from: start)
-    var problems = DataProblemCollector()
+    var unread = UnreadRowCollector()
     var items: [Item<Value>] = []
     let decoder = JSONDecoder()
     while let line = lines.next(bytes) {
       if let problem = source.problem(in: line.range, line: line.number, of: bytes) {
-        problems.add(problem)
+        unread.add(problem)
         continue
       }
       let row = data[
@@ -41,15 +43,15 @@ struct JSONObjects {
       do {
         items.append(Item(line: line.number, value: try decoder.decode(Value.self, from: row)))
       } catch {
-        problems.add(
+        unread.add(
           DataProblem(
             file: source.file, line: line.number, value: bytes.excerpt(line.range),
             rule: sentence(error), remedy: expected))
       }
     }
-    try problems.check()
+    let left = try unread.result(isKept: keepsUnread, rowsLeft: items.count)
     guard !items.isEmpty else { throw DataErrors(empty(source.file, expected)) }
-    return Content(file: source.file, unit: .line, items: items)
+    return Content(file: source.file, unit: .line, items: items, unread: left)
   }
 
   /// One element that may be wrong while its neighbours are right.
@@ -62,28 +64,28 @@ struct JSONObjects {
   }
 
   private static func array<Value: Decodable>(
-    _ text: Data, _ file: String, _ expected: String
-  ) throws(DataErrors) -> [Item<Value>] {
+    _ text: Data, _ file: String, _ expected: String, keepsUnread: Bool
+  ) throws(DataErrors) -> Content<Value> {
     let elements: [Lenient<Value>]
     do {
       elements = try JSONDecoder().decode([Lenient<Value>].self, from: text)
     } catch {
       throw DataErrors(DataProblem(file: file, rule: sentence(error), remedy: expected))
     }
-    var problems = DataProblemCollector()
+    var unread = UnreadRowCollector()
     var items: [Item<Value>] = []
     for (number, element) in elements.enumerated() {
       switch element.result {
       case .success(let value): items.append(Item(line: number + 1, value: value))
       case .failure(let error):
-        problems.add(
+        unread.add(
           DataProblem(
             file: file, row: number + 1, unit: .element, rule: sentence(error), remedy: expected))
       }
     }
-    try problems.check()
+    let left = try unread.result(isKept: keepsUnread, rowsLeft: items.count)
     guard !items.isEmpty else { throw DataErrors(empty(file, expected)) }
-    return items
+    return Content(file: file, unit: .element, items: items, unread: left)
   }
 
   private static func empty(_ file: String, _ expected: String) -> DataProblem {

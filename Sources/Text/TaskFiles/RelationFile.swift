@@ -60,12 +60,18 @@ package struct RelationFile: Sendable {
   package let rows: [Row]
   /// Lines of rows, read for prediction, whose `spo_list` is no list of triples.
   package let unreadable: [Int]
+  /// Rows that could not be read and are not among `rows`.
+  package let unread: UnreadRows?
 
-  package init(file: String, unit: RowUnit = .line, rows: [Row], unreadable: [Int] = []) {
+  package init(
+    file: String, unit: RowUnit = .line, rows: [Row], unreadable: [Int] = [],
+    unread: UnreadRows? = nil
+  ) {
     self.file = file
     self.unit = unit
     self.rows = rows
     self.unreadable = unreadable
+    self.unread = unread
   }
 
   private struct Labelled: Decodable { let text: String, spo_list: [Triple] }
@@ -95,23 +101,27 @@ package struct RelationFile: Sendable {
 
   /// Reads the file at `url`.
   ///
-  /// Throws all its problems together.
-  package static func read(_ url: URL, withTriples: Bool) throws(DataErrors) -> RelationFile {
+  /// Throws all its problems together; with `keepsUnread` those of single rows are `unread`, if there are others.
+  package static func read(
+    _ url: URL, withTriples: Bool, keepsUnread: Bool = false
+  ) throws(DataErrors) -> RelationFile {
     guard withTriples else {
-      let found = try JSONObjects.read(url, as: Bare.self, expected: expected)
+      let found = try JSONObjects.read(
+        url, as: Bare.self, expected: expected, keepsUnread: keepsUnread)
       return RelationFile(
         file: found.file, unit: found.unit,
         rows: found.items.map {
           Row(
             line: $0.line, text: $0.value.text, triples: $0.value.triples ?? [],
             hasTriples: $0.value.triples != nil)
-        }, unreadable: found.items.filter(\.value.isUnreadable).map(\.line))
+        }, unreadable: found.items.filter(\.value.isUnreadable).map(\.line), unread: found.unread)
     }
-    let found = try JSONObjects.read(url, as: Labelled.self, expected: expected)
+    let found = try JSONObjects.read(
+      url, as: Labelled.self, expected: expected, keepsUnread: keepsUnread)
     return RelationFile(
       file: found.file, unit: found.unit,
       rows: found.items.map {
         Row(line: $0.line, text: $0.value.text, triples: $0.value.spo_list)
-      })
+      }, unread: found.unread)
   }
 }

@@ -71,7 +71,7 @@ package struct DataFiles {
   var fingerprint: String {
     var hash = RowFingerprint()
     for rows in [train, dev, test].compactMap({ $0 }) {
-      hash.add("\(rows.count)")
+      hash.add("\(rows.count) \(rows.unread?.count ?? 0)")
       for row in rows.reported {
         hash.add(row.text)
         hash.add(row.label)
@@ -101,23 +101,30 @@ package struct DataFiles {
     _ rows: any TaskRows, _ context: TaskContext, skippingUpTo limit: Int
   ) throws -> (rows: any TaskRows, set: ExampleSet) {
     var rows = rows
-    var skipped: Set<Int> = [], said: [String] = []
+    // Rows that could not be taken apart are none already; they count, if there are not too many of them.
+    let unread = rows.unread.flatMap { $0.count <= limit ? $0 : nil }
+    var skipped: Set<Int> = [], said = unread?.said ?? []
     var first: DataErrors?
     while true {
       do {
-        let set = try rows.examples(context, withLabel: true)
-        guard !skipped.isEmpty else { return (rows, set) }
-        let note = "\(set.file): \(skipped.count) rows are left out (data.skipBad):"
+        let set =
+          unread == nil
+          ? try rows.allExamples(context, withLabel: true)
+          : try rows.examples(context, withLabel: true)
+        let count = skipped.count + (unread?.count ?? 0)
+        guard count > 0 else { return (rows, set) }
+        let note = "\(set.file): \(count) rows are left out (data.skipBad):"
         return (rows, set.noting(([note] + said).joined(separator: "\n  ")))
       } catch let error as DataErrors {
         // An error shows its first problems only, so a file with many is read several times.
-        let whole = first ?? error
+        let whole = first ?? unread.map { $0.errors.merged(with: error) } ?? error
         first = whole
         let wrong = error.problems.compactMap(\.row)
         guard wrong.count == error.problems.count, !wrong.isEmpty else { throw whole }
         skipped.formUnion(wrong)
         said += error.problems.map(\.description)
-        guard skipped.count <= limit else {
+        guard rows.unread == nil || unread != nil, skipped.count + (unread?.count ?? 0) <= limit
+        else {
           throw whole.advising(
             "Correct these rows, or leave wrong ones out with --skip-bad N (data.skipBad), at most N of each file."
           )
@@ -129,6 +136,14 @@ package struct DataFiles {
         rows = left
       }
     }
+  }
+}
+
+extension UnreadRows {
+  /// A line for each problem that is known, and how many are not.
+  fileprivate var said: [String] {
+    let more = errors.count - errors.problems.count
+    return errors.problems.map(\.description) + (more > 0 ? ["and \(more) more problems"] : [])
   }
 }
 

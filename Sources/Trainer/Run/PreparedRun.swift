@@ -36,7 +36,7 @@ package struct PreparedRun: Sendable {
     let opened = findings.attempt { try OpenedModel(recipe) }
     let read = DataFiles(recipe, &findings)
     let labels = read.flatMap { files in
-      findings.attempt { try recipe.data.labels ?? files.train.labels(recipe) }
+      findings.attempt { try recipe.data.labels ?? files.train.allLabels(recipe) }
     }
     guard let opened, var files = read, let labels else {
       throw PreparationErrors(
@@ -118,8 +118,12 @@ package struct PreparedRun: Sendable {
       url.flatMap { try? recipe.layout.read($0, withLabel: true) }
     }
     let train = read(recipe.data.train)
-    guard let opened, let labels = recipe.data.labels ?? train.flatMap({ try? $0.labels(recipe) })
-    else { return [] }
+    let evaluated = [read(recipe.data.dev), read(recipe.data.test)]
+    let labels = recipe.data.labels ?? train.flatMap { try? $0.labels(recipe) }
+    guard let opened, let labels else {
+      // Of training rows without labels it has been said.
+      return ([labels == nil ? nil : train] + evaluated).compactMap { $0?.unread?.errors }
+    }
     var configuration = opened.configuration
     configuration.apply(recipe.model)
     let context = TaskContext(
@@ -127,7 +131,7 @@ package struct PreparedRun: Sendable {
         recipe, labels: labels, lowercase: opened.tokenizer.lowercase,
         configuration: configuration), tokenizer: opened.tokenizer, threads: threads, sharing: nil)
     var findings = Findings()
-    for rows in [train, read(recipe.data.dev), read(recipe.data.test)].compactMap({ $0 }) {
+    for rows in ([train] + evaluated).compactMap({ $0 }) {
       _ = findings.attempt {
         try DataFiles.examples(rows, context, skippingUpTo: recipe.data.skipsBad)
       }

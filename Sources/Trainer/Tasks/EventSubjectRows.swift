@@ -11,6 +11,7 @@ package struct EventSubjectRows: TaskRows {
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
   package var unit: RowUnit { rows.unit }
+  package var unread: UnreadRows? { rows.unread }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
     let columns = layout.columns
@@ -23,7 +24,8 @@ package struct EventSubjectRows: TaskRows {
     if let id = columns.id { requested.append(RequestedColumn(ColumnReference(id))) }
     if withLabel { requested.append(RequestedColumn(ColumnReference(columns.label))) }
     rows = try RowFile.read(
-      url, format: layout.format, columns: requested, header: layout.header)
+      url, format: layout.format, columns: requested, header: layout.header,
+      keepsUnread: true)
   }
 
   private init(_ rows: RowFile, hasID: Bool, hasEntity: Bool) {

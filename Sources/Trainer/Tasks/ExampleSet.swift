@@ -92,6 +92,9 @@ package protocol TaskRows: Sendable {
   /// What the numbers of the rows count.
   var unit: RowUnit { get }
 
+  /// Those that could not be taken apart and are not among the rows.
+  var unread: UnreadRows? { get }
+
   /// The rows as the data report reads them, one for each in order.
   var reported: [DataReport.Row] { get }
 
@@ -100,10 +103,11 @@ package protocol TaskRows: Sendable {
 
   /// The labels that these rows have, in order, if they make a task such as the recipe's.
   ///
+  /// Ask for `allLabels`, which speaks of unread rows too.
   /// - Throws: `DataErrors` if they do not.
   func labels(_ recipe: Recipe) throws -> [String]
 
-  /// The rows as inputs, with targets if `withLabel`.
+  /// The rows as inputs, with targets if `withLabel`; unread rows are passed over.
   ///
   /// - Throws: `DataErrors` with all that is wrong with the rows.
   func examples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet
@@ -111,6 +115,29 @@ package protocol TaskRows: Sendable {
 
 extension TaskRows {
   package var unit: RowUnit { .line }
+  package var unread: UnreadRows? { nil }
+
+  /// `labels`, where these are wrong with what is wrong with unread rows.
+  package func allLabels(_ recipe: Recipe) throws -> [String] {
+    try merging { try labels(recipe) }
+  }
+
+  /// `examples`, of which unread rows should have been.
+  ///
+  /// - Throws: `DataErrors` with all that is wrong with the file.
+  package func allExamples(_ context: TaskContext, withLabel: Bool) throws -> ExampleSet {
+    let set = try merging { try examples(context, withLabel: withLabel) }
+    if let unread { throw unread.errors }
+    return set
+  }
+
+  private func merging<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch let error as DataErrors {
+      throw unread.map { $0.errors.merged(with: error) } ?? error
+    }
+  }
 }
 
 extension DataProblem {

@@ -11,13 +11,15 @@ package struct LabelledRows: TaskRows {
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
   package var unit: RowUnit { rows.unit }
+  package var unread: UnreadRows? { rows.unread }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
     self.layout = layout
     if layout.isPlainText(url, withLabel: withLabel) {
       let texts = [1, 2].prefix(layout.columns.text2 == nil ? 1 : 2)
       rows = try RowFile.read(
-        url, format: .tsv, columns: texts.map { RequestedColumn(.number($0)) }, header: .absent)
+        url, format: .tsv, columns: texts.map { RequestedColumn(.number($0)) }, header: .absent,
+        keepsUnread: true)
       return
     }
     let columns = layout.columns
@@ -25,7 +27,8 @@ package struct LabelledRows: TaskRows {
     if let second = columns.text2 { requested.append(RequestedColumn(ColumnReference(second))) }
     if withLabel { requested.append(RequestedColumn(ColumnReference(columns.label))) }
     rows = try RowFile.read(
-      url, format: layout.format, columns: requested, header: layout.header)
+      url, format: layout.format, columns: requested, header: layout.header,
+      keepsUnread: true)
   }
 
   /// Rows that stand in no file, or were read before.

@@ -9,12 +9,13 @@ package struct RelationRows: TaskRows {
   package var file: String { relations.file }
   package var count: Int { relations.rows.count }
   package var unit: RowUnit { relations.unit }
+  package var unread: UnreadRows? { relations.unread }
 
   package init(_ relations: RelationFile) { self.relations = relations }
 
   init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
     guard layout.isPlainText(url, withLabel: withLabel) else {
-      relations = try RelationFile.read(url, withTriples: withLabel)
+      relations = try RelationFile.read(url, withTriples: withLabel, keepsUnread: true)
       return
     }
     let texts = try layout.plainTexts(url)
@@ -39,7 +40,7 @@ package struct RelationRows: TaskRows {
       RelationFile(
         file: file, unit: unit,
         rows: relations.rows.enumerated().filter { isKept($0.offset) }.map(\.element),
-        unreadable: relations.unreadable))
+        unreadable: relations.unreadable, unread: relations.unread))
   }
 
   /// The predicates, in order.

@@ -58,6 +58,6 @@ extension TaskDefinition {
     _ url: URL, tokenizer: Tokenizer, threads: Int, withLabel: Bool
   ) throws -> ExampleSet {
     try layout.read(url, withLabel: withLabel)
-      .examples(TaskContext(self, tokenizer: tokenizer, threads: threads), withLabel: withLabel)
+      .allExamples(TaskContext(self, tokenizer: tokenizer, threads: threads), withLabel: withLabel)
   }
 }

@@ -11,6 +11,7 @@ package struct TaggedRows: TaskRows {
 
   package var file: String { bio.file }
   package var count: Int { bio.sentences.count }
+  package var unread: UnreadRows? { bio.unread }
 
   package init(_ bio: BIOFile, _ tagging: Recipe.Tagging) { self.init(bio, tagging, []) }
 
@@ -22,7 +23,8 @@ package struct TaggedRows: TaskRows {
     guard let tagging = layout.tagging else { preconditionFailure("tagging without its section") }
     self.tagging = tagging
     guard layout.isPlainText(url, withLabel: withLabel) else {
-      bio = try BIOFile.read(url, withTags: withLabel, continuation: tagging.continuation)
+      bio = try BIOFile.read(
+        url, withTags: withLabel, continuation: tagging.continuation, keepsUnread: true)
       sources = []
       return
     }
@@ -91,7 +93,7 @@ package struct TaggedRows: TaskRows {
       BIOFile(
         file: bio.file,
         sentences: bio.sentences.enumerated().filter { isKept($0.offset) }.map(\.element),
-        repaired: bio.repaired), tagging,
+        repaired: bio.repaired, unread: bio.unread), tagging,
       sources.enumerated().filter { isKept($0.offset) }.map(\.element))
   }
 

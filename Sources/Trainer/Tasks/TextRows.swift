@@ -9,16 +9,19 @@ package struct TextRows: TaskRows {
   package var file: String { rows.file }
   package var count: Int { rows.rows.count }
   package var unit: RowUnit { rows.unit }
+  package var unread: UnreadRows? { rows.unread }
 
   init(_ url: URL, _ layout: RowLayout) throws {
     // A file of bare texts has one a line, here for training as well.
     if url.pathExtension.lowercased() == "txt" {
       rows = try RowFile.read(
-        url, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent)
+        url, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent,
+        keepsUnread: true)
     } else {
       rows = try RowFile.read(
         url, format: layout.format,
-        columns: [RequestedColumn(ColumnReference(layout.columns.text))], header: layout.header)
+        columns: [RequestedColumn(ColumnReference(layout.columns.text))], header: layout.header,
+        keepsUnread: true)
     }
   }
 

@@ -60,7 +60,7 @@ import Trainer
     #expect(found.note.contains("dev-rows.bio:5: ") && found.note.contains("dev-rows.bio:7: "))
   }
 
-  @Test func `a malformed tag is an error that cannot be skipped`() throws {
+  @Test func `a file of malformed sentences alone is an error that cannot be skipped`() throws {
     let wrong = try Case("tagging crf", dev: "the O\nbook I-PER\n\nfilm B_PER\n")
     let error = #expect(throws: PreparationErrors.self) { try wrong.prepared(["data.skipBad=5"]) }
     let said = wrong.shortened(error?.description ?? "")
