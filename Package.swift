@@ -31,6 +31,8 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     // SHA-256 of weights, checkpoints and data.
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    // HTTP of `lockstep serve`: sockets without a thread each, and a parser that is used everywhere.
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
   ],
   targets: [
     // C libraries. Each is imported by exactly one Swift target.
@@ -57,6 +59,9 @@ let package = Package(
       dependencies: [
         "Trainer", "Text", "Model", "Collective",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
       path: "Sources/launcher",
       swiftSettings: strict),

@@ -75,10 +75,13 @@ struct JSONReader {
 
   /// The values of a row; nil, and the row noted, if any is not what it should be.
   mutating func values(
-    _ members: JSONMembers, columns: [RequestedColumn], line: Int, _ bytes: Span<UInt8>
+    _ members: JSONMembers, columns: [RequestedColumn], line: Int, element: Int? = nil,
+    _ bytes: Span<UInt8>
   ) -> [String?]? {
     let known = unread.problems.count
-    let values = columns.indices.map { i in value(members, columns[i], i, line: line, bytes) }
+    let values = columns.indices.map { i in
+      value(members, columns[i], i, line: line, element: element, bytes)
+    }
     guard unread.problems.count == known else {
       unread.countRow()
       return nil
@@ -87,13 +90,15 @@ struct JSONReader {
   }
 
   private mutating func value(
-    _ members: JSONMembers, _ column: RequestedColumn, _ i: Int, line: Int, _ bytes: Span<UInt8>
+    _ members: JSONMembers, _ column: RequestedColumn, _ i: Int, line: Int, element: Int?,
+    _ bytes: Span<UInt8>
   ) -> String? {
     let name = column.reference.label
     func refuse(_ value: String?, _ rule: String, _ remedy: String) -> String? {
       unread.problems.add(
         DataProblem(
-          file: source.file, line: line, column: name, value: value, rule: rule, remedy: remedy))
+          file: source.file, line: line, row: element, unit: element == nil ? .line : .element,
+          column: name, value: value, rule: rule, remedy: remedy))
       return nil
     }
     switch members.values[i] {
@@ -163,7 +168,9 @@ extension JSONReader {
           unread.add(problem)
           continue
         }
-        if let values = values(element.members, columns: columns, line: line, bytes) {
+        if let values = values(
+          element.members, columns: columns, line: line, element: number, bytes)
+        {
           rows.append(Row(line: line, number: number, values: values))
         }
       }

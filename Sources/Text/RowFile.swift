@@ -50,18 +50,18 @@ package struct RowFile: Sendable {
   /// A row longer than this is nearly always a lost line break: 1 MiB.
   package static let defaultRowLimit = 1 << 20
 
-  /// Reads `columns` of all rows of the file at `url`; its name tells the format if `format` is nil.
+  /// Reads `columns` of all rows of `input`; its ending tells the format if `format` is nil.
   ///
-  /// The file is mapped, not copied, while it is read. Throws all problems of the file together; with `keepsUnread` those of single rows
+  /// A file is mapped, not copied, while it is read. Throws all problems of the file together; with `keepsUnread` those of single rows
   /// are `unread`, if there are others.
   package static func read(
-    _ url: URL, format: RowFormat? = nil, columns: [RequestedColumn],
+    _ input: any RowInput, format: RowFormat? = nil, columns: [RequestedColumn],
     header: HeaderPolicy = .automatic, keepsUnread: Bool = false, rowLimit: Int = defaultRowLimit
   ) throws(DataErrors) -> RowFile {
     let known: RowFormat
-    if let format { known = format } else { known = try RowFormat.inferred(from: url) }
+    if let format { known = format } else { known = try RowFormat.inferred(from: input) }
     return try read(
-      open(url), file: url.relativePath, format: known, columns: columns, header: header,
+      input.rowBytes(), file: input.rowName, format: known, columns: columns, header: header,
       keepsUnread: keepsUnread, rowLimit: rowLimit)
   }
 
@@ -93,41 +93,13 @@ package struct RowFile: Sendable {
       file: file, unit: format == .json ? .element : .line, rows: read.rows, unread: read.unread)
   }
 
-  /// The bytes of the file at `url`, which is text of some kind, and where its text begins.
+  /// The bytes of `input`, which is text of some kind, and where its text begins.
   static func contents(
-    of url: URL, rowLimit: Int = defaultRowLimit
+    of input: any RowInput, rowLimit: Int = defaultRowLimit
   ) throws(DataErrors) -> (data: Data, start: Int, source: RowSource) {
-    let data = try open(url), source = RowSource(file: url.relativePath, rowLimit: rowLimit)
+    let data = try input.rowBytes(), source = RowSource(file: input.rowName, rowLimit: rowLimit)
     if let problem = source.problemOfWholeFile(data.span) { throw DataErrors(problem) }
     return (data, data.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0, source)
-  }
-
-  /// The bytes of the file, mapped.
-  private static func open(_ url: URL) throws(DataErrors) -> Data {
-    let file = url.relativePath
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
-      let folder = url.deletingLastPathComponent()
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-      let near = suggestion(for: url.lastPathComponent, among: names.sorted())
-      throw DataErrors(
-        DataProblem(
-          file: file, rule: "there is no such file",
-          remedy: near.map { "did you mean \(DataProblem.quoted($0)) in the same folder?" }
-            ?? "check the path; a relative one starts at the working folder"))
-    }
-    guard !isFolder.boolValue else {
-      throw DataErrors(
-        DataProblem(file: file, rule: "is a folder", remedy: "name a file of rows inside it"))
-    }
-    do {
-      return try Data(contentsOf: url, options: .mappedIfSafe)
-    } catch {
-      throw DataErrors(
-        DataProblem(
-          file: file, rule: "cannot be read (\(error.localizedDescription))",
-          remedy: "check its permissions"))
-    }
   }
 }
 

@@ -11,9 +11,9 @@ package enum RowFormat: String, Sendable, Codable, CaseIterable {
   /// One JSON array of objects.
   case json
 
-  /// The format that the file's name ends in.
-  package static func inferred(from url: URL) throws(DataErrors) -> RowFormat {
-    switch url.pathExtension.lowercased() {
+  /// The format that the ending of `input` tells.
+  package static func inferred(from input: any RowInput) throws(DataErrors) -> RowFormat {
+    switch input.rowEnding {
     case "tsv", "tab", "txt": return .tsv
     case "csv": return .csv
     case "jsonl", "ndjson": return .jsonl
@@ -21,7 +21,7 @@ package enum RowFormat: String, Sendable, Codable, CaseIterable {
     case let ending:
       throw DataErrors(
         DataProblem(
-          file: url.relativePath,
+          file: input.rowName,
           rule: "the ending \(DataProblem.quoted(ending)) does not tell the format of the rows",
           remedy: "name the file .tsv, .csv, .jsonl or .json, or state the format"))
     }

@@ -17,7 +17,8 @@ struct Lockstep: ParsableCommand {
       76 a rank stopped answering, 77 ranks or runs differ, 78 not finite.
       """,
     subcommands: [
-      Train.self, Check.self, Evaluate.self, Predict.self, Tokenize.self, Embed.self, Inspect.self,
+      Train.self, Check.self, Evaluate.self, Predict.self, Serve.self, Tokenize.self, Embed.self,
+      Inspect.self,
       Convert.self, Bench.self, Verify.self, Doctor.self,
     ])
 }

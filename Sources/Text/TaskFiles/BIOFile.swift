@@ -42,13 +42,14 @@ package struct BIOFile: Sendable {
     self.unread = unread
   }
 
-  /// Reads the file at `url`.
+  /// Reads `input`.
   ///
   /// Throws all its problems together; with `keepsUnread` those of single sentences are `unread`, if there are others.
   package static func read(
-    _ url: URL, withTags: Bool, continuation: Continuation = .strict, keepsUnread: Bool = false
+    _ input: any RowInput, withTags: Bool, continuation: Continuation = .strict,
+    keepsUnread: Bool = false
   ) throws(DataErrors) -> BIOFile {
-    let (data, start, source) = try RowFile.contents(of: url)
+    let (data, start, source) = try RowFile.contents(of: input)
     let bytes = data.span
     var lines = LineScanner(from: start)
     var reader = SentenceReader(

@@ -16,13 +16,13 @@ struct JSONObjects {
     let unread: UnreadRows?
   }
 
-  /// Decodes all objects of the file at `url`; `expected` says in words what one looks like.
+  /// Decodes all objects of the rows of `input`; `expected` says in words what one looks like.
   ///
   /// Throws all problems together; with `keepsUnread` those of single objects are `unread`, if there are others.
   static func read<Value: Decodable>(
-    _ url: URL, as type: Value.Type, expected: String, keepsUnread: Bool
+    _ input: any RowInput, as type: Value.Type, expected: String, keepsUnread: Bool
   ) throws(DataErrors) -> Content<Value> {
-    let (data, start, source) = try RowFile.contents(of: url)
+    let (data, start, source) = try RowFile.contents(of: input)
     let text = data[data.startIndex + start..<data.endIndex]
     if text.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) == UInt8(ascii: "[") {
       return try array(text, source.file, expected, keepsUnread: keepsUnread)

@@ -3,7 +3,8 @@ import Foundation
 /// Questions on texts with their answers: SQuAD 1.1, SQuAD 2.0 and CMRC.
 ///
 /// `{"data": [{"paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}`; offsets count
-/// Unicode scalars. A question with `is_impossible` or without answers has none.
+/// Unicode scalars. A question with `is_impossible` or without answers has none. A question may also be a row of its own, in JSON Lines or one
+/// array: `{"context", "question"}`, with the other keys as above; without an `id` it is named by its number.
 package struct ReadingFile: Sendable {
   package struct Answer: Sendable, Equatable {
     package var text: String
@@ -60,6 +61,11 @@ package struct ReadingFile: Sendable {
   private struct Entry: Decodable {
     let id: Identifier, question: String, answers: Answers?, is_impossible: Bool?
   }
+  /// A question with its context.
+  private struct QuestionRow: Decodable {
+    let context: String, id: Identifier?, question: String, answers: Answers?,
+      is_impossible: Bool?
+  }
   /// A text or a number.
   private struct Identifier: Decodable {
     let text: String
@@ -89,30 +95,39 @@ package struct ReadingFile: Sendable {
   private static let expected =
     "give SQuAD's form: {\"data\": [{\"paragraphs\": [{\"context\", \"qas\": [{\"id\", \"question\", \"answers\"}]}]}]}"
 
-  /// Reads the file at `url`; without `withAnswers` answers are passed over.
+  private static let expectedRow =
+    "write {\"context\": \"…\", \"question\": \"…\"}, and \"id\" and \"answers\" as SQuAD has them"
+
+  /// Reads `input`; without `withAnswers` answers are passed over.
   ///
   /// Throws where the file is not of that form, an id occurs twice, or a question is empty. Misplaced answers are collected in
   /// `misplaced` and are in no question's `answers`.
-  package static func read(_ url: URL, withAnswers: Bool) throws(DataErrors) -> ReadingFile {
-    let (data, start, source) = try RowFile.contents(of: url, rowLimit: .max)
-    let document: Document
-    do {
-      document = try JSONDecoder().decode(
-        Document.self, from: data[data.startIndex + start..<data.endIndex])
-    } catch {
-      throw DataErrors(
-        DataProblem(file: source.file, rule: JSONObjects.sentence(error), remedy: expected))
-    }
+  package static func read(
+    _ input: any RowInput, withAnswers: Bool
+  ) throws(DataErrors) -> ReadingFile {
+    let (data, start, source) = try RowFile.contents(of: input, rowLimit: .max)
+    let text = data[data.startIndex + start..<data.endIndex]
     var builder = Builder(file: source.file, withAnswers: withAnswers)
-    for paragraph in document.data.flatMap(\.paragraphs) {
-      let context = builder.add(paragraph.context)
-      for entry in paragraph.qas {
+    // SQuAD's form is an object.
+    let isArray =
+      text.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "[")
+    if isArray || ["jsonl", "ndjson"].contains(input.rowEnding) {
+      let rows = try JSONObjects.read(
+        input, as: QuestionRow.self, expected: expectedRow, keepsUnread: false)
+      for (number, row) in rows.items.map(\.value).enumerated() {
+        let context = builder.add(row.context)
         builder.add(
-          id: entry.id.text, question: entry.question,
-          answers: (entry.answers?.list ?? []).map {
-            Answer(text: $0.text, start: $0.answer_start)
-          },
-          isImpossible: entry.is_impossible ?? false, context)
+          id: row.id?.text ?? "\(number + 1)", question: row.question, answers: row.answers,
+          isImpossible: row.is_impossible, context)
+      }
+    } else {
+      for paragraph in try document(text, source.file).data.flatMap(\.paragraphs) {
+        let context = builder.add(paragraph.context)
+        for entry in paragraph.qas {
+          builder.add(
+            id: entry.id.text, question: entry.question, answers: entry.answers,
+            isImpossible: entry.is_impossible, context)
+        }
       }
     }
     try builder.problems.check()
@@ -123,6 +138,15 @@ package struct ReadingFile: Sendable {
     return ReadingFile(
       file: source.file, contexts: builder.contexts, questions: builder.questions,
       misplaced: builder.misplaced)
+  }
+
+  private static func document(_ text: Data, _ file: String) throws(DataErrors) -> Document {
+    do {
+      return try JSONDecoder().decode(Document.self, from: text)
+    } catch {
+      throw DataErrors(
+        DataProblem(file: file, rule: JSONObjects.sentence(error), remedy: expected))
+    }
   }
 
   private struct Builder {
@@ -147,8 +171,10 @@ package struct ReadingFile: Sendable {
     }
 
     mutating func add(
-      id: String, question: String, answers: [Answer], isImpossible: Bool, _ context: Int
+      id: String, question: String, answers raw: Answers?, isImpossible: Bool?, _ context: Int
     ) {
+      let isImpossible = isImpossible ?? false
+      let answers = (raw?.list ?? []).map { Answer(text: $0.text, start: $0.answer_start) }
       if !ids.insert(id).inserted {
         problems.add(
           DataProblem(

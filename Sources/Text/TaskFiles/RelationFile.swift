@@ -99,15 +99,15 @@ package struct RelationFile: Sendable {
   private static let expected =
     "write {\"text\": \"…\", \"spo_list\": [[\"subject\", \"predicate\", \"object\"], …]}, one a line"
 
-  /// Reads the file at `url`.
+  /// Reads `input`.
   ///
   /// Throws all its problems together; with `keepsUnread` those of single rows are `unread`, if there are others.
   package static func read(
-    _ url: URL, withTriples: Bool, keepsUnread: Bool = false
+    _ input: any RowInput, withTriples: Bool, keepsUnread: Bool = false
   ) throws(DataErrors) -> RelationFile {
     guard withTriples else {
       let found = try JSONObjects.read(
-        url, as: Bare.self, expected: expected, keepsUnread: keepsUnread)
+        input, as: Bare.self, expected: expected, keepsUnread: keepsUnread)
       return RelationFile(
         file: found.file, unit: found.unit,
         rows: found.items.map {
@@ -117,7 +117,7 @@ package struct RelationFile: Sendable {
         }, unreadable: found.items.filter(\.value.isUnreadable).map(\.line), unread: found.unread)
     }
     let found = try JSONObjects.read(
-      url, as: Labelled.self, expected: expected, keepsUnread: keepsUnread)
+      input, as: Labelled.self, expected: expected, keepsUnread: keepsUnread)
     return RelationFile(
       file: found.file, unit: found.unit,
       rows: found.items.map {

@@ -7,11 +7,11 @@ package struct TextLines: Sendable {
   package let file: String
   package let lines: [String]
 
-  /// Reads the file at `url`.
+  /// Reads `input`.
   ///
   /// Throws all its problems together.
-  package static func read(_ url: URL) throws(DataErrors) -> TextLines {
-    let (data, start, source) = try RowFile.contents(of: url)
+  package static func read(_ input: any RowInput) throws(DataErrors) -> TextLines {
+    let (data, start, source) = try RowFile.contents(of: input)
     let bytes = data.span
     var scanner = LineScanner(from: start)
     var problems = DataProblemCollector()

@@ -10,6 +10,10 @@ import Text
 package final class Ensemble {
   private let models: [SavedModel]
   package var definition: TaskDefinition { models[0].definition }
+  /// What makes inputs of rows, the same for all models.
+  package var reader: InputReader { models[0].reader }
+  /// SHA-256 of each model's file of weights.
+  package func weightsDigests() throws -> [String] { try models.map { try $0.weightsDigest() } }
 
   /// Opens the best models of `runs`, which must have been trained for the same task and labels.
   package init(runs: [URL], threads: Int) throws {
@@ -36,7 +40,7 @@ package final class Ensemble {
 
   /// Scores the labelled rows of `url`.
   package func evaluate(_ url: URL) throws -> (evaluation: Evaluation, examples: ExampleSet) {
-    let examples = try models[0].examples(url, withLabel: true)
+    let examples = try reader.examples(url, withLabel: true)
     let outputs = outputs(of: examples.sequences)
     return (
       Evaluation(outputs: outputs, examples: examples, definition: definition), examples
@@ -49,22 +53,16 @@ package final class Ensemble {
   /// Rows are read as in training, by the file's ending, but need no label; in a `.txt` file each line
   /// is a text, and a tab separates the second one. `output` appears when it is complete.
   package func predict(_ input: URL, to output: URL) throws -> ExampleSet {
-    let examples = try models[0].examples(input, withLabel: false)
+    let examples = try reader.examples(input, withLabel: false)
     let isTable = output.pathExtension.lowercased() == "csv"
     let writer = try DurableFile(output)
     // Some thousand rows at a time: enough to batch by length, little to hold.
     for start in stride(from: 0, to: examples.rows.count, by: 4096) {
       let rows = start..<min(start + 4096, examples.rows.count)
-      let first = examples.rows[start].lowerBound
-      let part = examples.sequences[first..<examples.rows[rows.upperBound - 1].upperBound]
-      let outputs = outputs(of: Array(part))
-      for row in rows {
-        let range = examples.rows[row]
-        let said = outputs[range.lowerBound - first..<range.upperBound - first]
-        let line =
-          isTable
-          ? try examples.decoder.result(ofRow: row, from: said)
-          : examples.decoder.prediction(ofRow: row, from: said)
+      let part = examples.sequences[examples.sequences(ofRows: rows)]
+      for line in try examples.answers(
+        ofRows: rows, from: outputs(of: Array(part)), asTable: isTable)
+      {
         try writer.write([UInt8]((line + "\n").utf8))
       }
     }
@@ -74,7 +72,8 @@ package final class Ensemble {
 
   // MARK: Averages
 
-  private func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
+  /// What the models say of each of `sequences`; one's bits do not depend on the others.
+  package func outputs(of sequences: [SequenceInput]) -> [HeadOutput] {
     guard models.count > 1 else { return models[0].outputs(of: sequences) }
     switch definition.head.kind {
     case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span:

@@ -1,12 +1,14 @@
+import Crypto
 import Foundation
 import Model
 import Text
 
 /// A model that a run has saved, ready to be asked: weights, tokenizer and what its outputs mean.
 package final class SavedModel {
-  package let definition: TaskDefinition
-  private let tokenizer: Tokenizer
-  private let threads: Int
+  package var definition: TaskDefinition { reader.definition }
+  private let folder: URL
+  /// What makes inputs of rows; unlike the model it may be used by several threads.
+  package let reader: InputReader
   private let engine: Engine
   private let parameters: Arena
 
@@ -26,7 +28,8 @@ package final class SavedModel {
 
   /// Opens the model in `folder`.
   package init(folder: URL, threads: Int) throws {
-    definition = try TaskDefinition(folder: folder)
+    self.folder = folder
+    let definition = try TaskDefinition(folder: folder)
     // What is saved says everything itself, in Hugging Face's words, whatever it was trained as.
     let model = try ModelFolder.open(folder, dialect: .huggingface)
     guard let vocabularyURL = model.vocabularyURL else {
@@ -34,9 +37,11 @@ package final class SavedModel {
     }
     let vocabulary = try Vocabulary(contentsOf: vocabularyURL)
     _ = try vocabulary.check(modelVocabularySize: model.configuration.vocabularySize)
-    tokenizer = Tokenizer(
-      vocabulary: vocabulary, kind: definition.tokenizer, lowercase: definition.lowercase)
-    self.threads = threads
+    reader = InputReader(
+      definition: definition,
+      tokenizer: Tokenizer(
+        vocabulary: vocabulary, kind: definition.tokenizer, lowercase: definition.lowercase),
+      threads: threads)
     engine = Engine(
       configuration: model.configuration, head: definition.head, pool: ThreadPool(threads: threads))
     parameters = Arena(count: engine.table.count)
@@ -48,9 +53,12 @@ package final class SavedModel {
 
   deinit { engine.pool.stop() }
 
-  /// Reads the rows of `url` as this model's inputs.
-  func examples(_ url: URL, withLabel: Bool) throws -> ExampleSet {
-    try definition.examples(url, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
+  /// SHA-256 of the file of weights, as `sha256sum` says it.
+  func weightsDigest() throws -> String {
+    let file = try InputFile(folder.appending(path: "model.safetensors"))
+    var hash = SHA256()
+    try file.stream(at: 0, count: file.byteCount) { hash.update(bufferPointer: $0) }
+    return hash.finalize().hex
   }
 
   func outputs(
@@ -65,6 +73,23 @@ package final class SavedModel {
       && definition.lowercase == other.definition.lowercase
       && definition.maxLength == other.definition.maxLength
       && definition.evaluationLength == other.definition.evaluationLength
-      && tokenizer.vocabulary.tokens == other.tokenizer.vocabulary.tokens
+      && reader.tokenizer.vocabulary.tokens == other.reader.tokenizer.vocabulary.tokens
+  }
+}
+
+/// Makes inputs of rows as a saved model reads them.
+package struct InputReader: Sendable {
+  package let definition: TaskDefinition
+  fileprivate let tokenizer: Tokenizer
+  /// Threads that tokenize.
+  package var threads: Int
+
+  fileprivate init(definition: TaskDefinition, tokenizer: Tokenizer, threads: Int) {
+    (self.definition, self.tokenizer, self.threads) = (definition, tokenizer, threads)
+  }
+
+  /// Reads the rows of `input`.
+  package func examples(_ input: any RowInput, withLabel: Bool) throws -> ExampleSet {
+    try definition.examples(input, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
   }
 }

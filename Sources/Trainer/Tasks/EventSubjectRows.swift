@@ -13,7 +13,7 @@ package struct EventSubjectRows: TaskRows {
   package var unit: RowUnit { rows.unit }
   package var unread: UnreadRows? { rows.unread }
 
-  init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
+  init(_ input: any RowInput, _ layout: RowLayout, withLabel: Bool) throws {
     let columns = layout.columns
     var requested = [
       RequestedColumn(ColumnReference(columns.text)),
@@ -24,7 +24,7 @@ package struct EventSubjectRows: TaskRows {
     if let id = columns.id { requested.append(RequestedColumn(ColumnReference(id))) }
     if withLabel { requested.append(RequestedColumn(ColumnReference(columns.label))) }
     rows = try RowFile.read(
-      url, format: layout.format, columns: requested, header: layout.header,
+      input, format: layout.format, columns: requested, header: layout.header,
       keepsUnread: true)
   }
 

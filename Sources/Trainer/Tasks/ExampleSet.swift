@@ -50,6 +50,26 @@ package struct ExampleSet: Sendable {
       findings: findings, decoder: decoder)
   }
 
+  /// The places in `sequences` of those of neighbouring rows.
+  package func sequences(ofRows rows: Range<Int>) -> Range<Int> {
+    guard let first = self.rows[rows].first, let last = self.rows[rows].last else { return 0..<0 }
+    return first.lowerBound..<last.upperBound
+  }
+
+  /// What is predicted for each of neighbouring rows, one JSON object each or a line of the task's own result file, from the
+  /// outputs of their sequences.
+  package func answers(
+    ofRows rows: Range<Int>, from outputs: [HeadOutput], asTable: Bool = false
+  ) throws -> [String] {
+    let first = sequences(ofRows: rows).lowerBound
+    return try rows.map { row in
+      let range = self.rows[row]
+      let said = outputs[range.lowerBound - first..<range.upperBound - first]
+      return asTable
+        ? try decoder.result(ofRow: row, from: said) : decoder.prediction(ofRow: row, from: said)
+    }
+  }
+
   /// Tokens of all rows.
   package var tokenCount: Int { sequences.reduce(0) { $0 + $1.tokenCount } }
 }

@@ -13,12 +13,12 @@ package struct LabelledRows: TaskRows {
   package var unit: RowUnit { rows.unit }
   package var unread: UnreadRows? { rows.unread }
 
-  init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
+  init(_ input: any RowInput, _ layout: RowLayout, withLabel: Bool) throws {
     self.layout = layout
-    if layout.isPlainText(url, withLabel: withLabel) {
+    if layout.isPlainText(input, withLabel: withLabel) {
       let texts = [1, 2].prefix(layout.columns.text2 == nil ? 1 : 2)
       rows = try RowFile.read(
-        url, format: .tsv, columns: texts.map { RequestedColumn(.number($0)) }, header: .absent,
+        input, format: .tsv, columns: texts.map { RequestedColumn(.number($0)) }, header: .absent,
         keepsUnread: true)
       return
     }
@@ -27,7 +27,7 @@ package struct LabelledRows: TaskRows {
     if let second = columns.text2 { requested.append(RequestedColumn(ColumnReference(second))) }
     if withLabel { requested.append(RequestedColumn(ColumnReference(columns.label))) }
     rows = try RowFile.read(
-      url, format: layout.format, columns: requested, header: layout.header,
+      input, format: layout.format, columns: requested, header: layout.header,
       keepsUnread: true)
   }
 

@@ -13,14 +13,14 @@ package struct RelationRows: TaskRows {
 
   package init(_ relations: RelationFile) { self.relations = relations }
 
-  init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
-    guard layout.isPlainText(url, withLabel: withLabel) else {
-      relations = try RelationFile.read(url, withTriples: withLabel, keepsUnread: true)
+  init(_ input: any RowInput, _ layout: RowLayout, withLabel: Bool) throws {
+    guard layout.isPlainText(input, withLabel: withLabel) else {
+      relations = try RelationFile.read(input, withTriples: withLabel, keepsUnread: true)
       return
     }
-    let texts = try layout.plainTexts(url)
+    let texts = try layout.plainTexts(input)
     relations = RelationFile(
-      file: url.relativePath,
+      file: input.rowName,
       rows: texts.enumerated().map {
         RelationFile.Row(line: $0 + 1, text: $1, triples: [], hasTriples: false)
       })

@@ -11,29 +11,43 @@ package struct RowLayout: Sendable {
   package var columns: Recipe.Columns
   package var tagging: Recipe.Tagging?
 
-  /// Parses the file at `url`; without `withLabel` its rows need no labels, and a `.txt` file holds a text a line.
-  package func read(_ url: URL, withLabel: Bool) throws -> any TaskRows {
+  /// Parses `input`; without `withLabel` its rows need no labels, and a `.txt` file holds a text a line.
+  package func read(_ input: any RowInput, withLabel: Bool) throws -> any TaskRows {
     switch task {
     case .classification, .pair, .regression:
-      return try LabelledRows(url, self, withLabel: withLabel)
-    case .tagging: return try TaggedRows(url, self, withLabel: withLabel)
-    case .relation: return try RelationRows(url, self, withLabel: withLabel)
-    case .eventSubject: return try EventSubjectRows(url, self, withLabel: withLabel)
-    case .reading: return ReadingRows(try ReadingFile.read(url, withAnswers: withLabel))
-    case .maskedLM: return try TextRows(url, self)
+      return try LabelledRows(input, self, withLabel: withLabel)
+    case .tagging: return try TaggedRows(input, self, withLabel: withLabel)
+    case .relation: return try RelationRows(input, self, withLabel: withLabel)
+    case .eventSubject: return try EventSubjectRows(input, self, withLabel: withLabel)
+    case .reading: return ReadingRows(try ReadingFile.read(input, withAnswers: withLabel))
+    case .maskedLM: return try TextRows(input, self)
+    }
+  }
+
+  /// The keys that the objects of JSON rows must have to be predicted.
+  package var predictedKeys: [String] {
+    switch task {
+    case .classification, .pair, .regression:
+      [columns.text] + (columns.text2.map { [$0] } ?? [])
+    case .eventSubject:
+      [columns.text, columns.type ?? "type"] + (columns.id.map { [$0] } ?? [])
+    case .tagging, .maskedLM: [columns.text]
+    // Forms of their own.
+    case .relation: ["text"]
+    case .reading: ["context", "question"]
     }
   }
 
   /// The texts of a file of bare texts, a line each.
-  func plainTexts(_ url: URL) throws -> [String] {
+  func plainTexts(_ input: any RowInput) throws -> [String] {
     let file = try RowFile.read(
-      url, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent)
+      input, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent)
     return file.rows.map { ($0.values[0] ?? "") }
   }
 
-  /// Whether `url` is a file of bare texts, of which a tab separates the second.
-  func isPlainText(_ url: URL, withLabel: Bool) -> Bool {
-    !withLabel && url.pathExtension.lowercased() == "txt"
+  /// Whether `input` is a file of bare texts, of which a tab separates the second.
+  func isPlainText(_ input: any RowInput, withLabel: Bool) -> Bool {
+    !withLabel && input.rowEnding == "txt"
   }
 }
 
@@ -53,11 +67,11 @@ extension TaskDefinition {
       tagging: tagging)
   }
 
-  /// Reads the file at `url` as this model's inputs.
+  /// Reads `input` as this model's inputs.
   package func examples(
-    _ url: URL, tokenizer: Tokenizer, threads: Int, withLabel: Bool
+    _ input: any RowInput, tokenizer: Tokenizer, threads: Int, withLabel: Bool
   ) throws -> ExampleSet {
-    try layout.read(url, withLabel: withLabel)
+    try layout.read(input, withLabel: withLabel)
       .allExamples(TaskContext(self, tokenizer: tokenizer, threads: threads), withLabel: withLabel)
   }
 }

@@ -19,26 +19,36 @@ package struct TaggedRows: TaskRows {
     (self.bio, self.tagging, self.sources) = (bio, tagging, sources)
   }
 
-  init(_ url: URL, _ layout: RowLayout, withLabel: Bool) throws {
+  init(_ input: any RowInput, _ layout: RowLayout, withLabel: Bool) throws {
     guard let tagging = layout.tagging else { preconditionFailure("tagging without its section") }
     self.tagging = tagging
-    guard layout.isPlainText(url, withLabel: withLabel) else {
+    let texts: [String], lines: [Int]
+    if layout.isPlainText(input, withLabel: withLabel) {
+      // Whole lines: a tab separates nothing here.
+      texts = try TextLines.read(input).lines
+      lines = Array(1..<texts.count + 1)
+    } else if !withLabel, ["json", "jsonl", "ndjson"].contains(input.rowEnding) {
+      // Tags have no form in JSON, bare texts do.
+      let rows = try RowFile.read(
+        input, columns: layout.predictedKeys.map { RequestedColumn(ColumnReference($0)) }
+      ).rows
+      texts = rows.map { $0.values[0] ?? "" }
+      lines = rows.map(\.line)
+    } else {
       bio = try BIOFile.read(
-        url, withTags: withLabel, continuation: tagging.continuation, keepsUnread: true)
+        input, withTags: withLabel, continuation: tagging.continuation, keepsUnread: true)
       sources = []
       return
     }
-    // Whole lines: a tab separates nothing here.
-    let texts = try TextLines.read(url)
-    sources = texts.lines.map {
+    sources = texts.map {
       TagDecoder.Source(text: $0, spans: Self.tokens(of: $0, unit: tagging.unit))
     }
     bio = BIOFile(
-      file: texts.file,
-      sentences: sources.enumerated().map { number, source in
+      file: input.rowName,
+      sentences: zip(lines, sources).map { line, source in
         let scalars = Array(source.text.unicodeScalars)
         return BIOFile.Sentence(
-          line: number + 1,
+          line: line,
           tokens: source.spans.map { String(String.UnicodeScalarView(scalars[$0])) }, tags: [])
       })
   }

@@ -11,15 +11,15 @@ package struct TextRows: TaskRows {
   package var unit: RowUnit { rows.unit }
   package var unread: UnreadRows? { rows.unread }
 
-  init(_ url: URL, _ layout: RowLayout) throws {
+  init(_ input: any RowInput, _ layout: RowLayout) throws {
     // A file of bare texts has one a line, here for training as well.
-    if url.pathExtension.lowercased() == "txt" {
+    if input.rowEnding == "txt" {
       rows = try RowFile.read(
-        url, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent,
+        input, format: .tsv, columns: [RequestedColumn(.number(1))], header: .absent,
         keepsUnread: true)
     } else {
       rows = try RowFile.read(
-        url, format: layout.format,
+        input, format: layout.format,
         columns: [RequestedColumn(ColumnReference(layout.columns.text))], header: layout.header,
         keepsUnread: true)
     }

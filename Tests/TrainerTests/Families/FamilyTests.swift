@@ -3,6 +3,7 @@ import Foundation
 import Model
 import TestSupport
 import Testing
+import Text
 import Trainer
 
 /// Every task: learnt by heart, the same bits on ranks, predicted from its run's directory.
@@ -48,6 +49,12 @@ import Trainer
     let examples = try model.predict(
       folder.url.appending(path: family.bareFile), to: output)
     #expect(examples.rows.count == family.expected.count)
+    // The same rows as JSON in memory have the same answers, to the byte.
+    let lines = try String(contentsOf: output, encoding: .utf8).split(separator: "\n")
+    let answers = try family.answers(of: model)
+    #expect(answers[.object] == "\(lines[0])\n")
+    #expect(answers[.array] == "[\(lines.joined(separator: ","))]\n")
+    #expect(answers[.lines] == lines.map { "\($0)\n" }.joined())
     let rows = try Data(contentsOf: output).split(separator: 0x0A).map {
       try #require(try JSONSerialization.jsonObject(with: $0) as? [String: Any])
     }
