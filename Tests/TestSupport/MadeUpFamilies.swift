@@ -41,8 +41,8 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
   package static let all: [MadeUpFamily] =
     [
       tagging("crf"), tagging("softmax"), tagging("global-pointer"), relation("mean"),
-      relation("layer-norm"), eventSubject,
-      reading, maskedLM, classification, multiLabel,
+      relation("layer-norm"), relation("gplinker", method: "gplinker"), eventSubject, reading,
+      maskedLM, classification, multiLabel,
       pair("joined pair", "", steps: 80), pair("siamese", "difference", steps: 120),
       pair("siamese [u; v]", "concatenation", steps: 80),
       regression("joined regression", "", steps: 80),
@@ -113,7 +113,8 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
       bare: bare, bareFile: "bare.bio", expected: expected, steps: 120, metric: "f1")
   }
 
-  private static func relation(_ conditioning: String) -> MadeUpFamily {
+  private static func relation(_ name: String, method: String? = nil) -> MadeUpFamily {
+    let section = method.map { "method: \($0)" } ?? "conditioning: \(name)"
     let cities = ["北京", "上海", "山城"], countries = ["中国", "大国", "小国"]
     var rows = "", bare = "", expected: [String] = []
     for i in 0..<32 {
@@ -131,7 +132,7 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
       expected.append("\(city) \(i % 2 == 0 ? "属于" : "位于") \(country)")
     }
     return MadeUpFamily(
-      "relation \(conditioning)", "task: relation\nrelation: {conditioning: \(conditioning)}",
+      "relation \(name)", "task: relation\nrelation: {\(section)}",
       file: "rows.jsonl", rows: rows, bare: bare, bareFile: "bare.jsonl", expected: expected,
       steps: 200, metric: "f1", learningRate: 1e-2)
   }

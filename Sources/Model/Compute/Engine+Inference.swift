@@ -5,11 +5,12 @@ extension Engine {
     case found
     /// What several models' outputs are averaged by, before anything is found in it.
     ///
-    /// Relations: the probabilities of subjects `[S, 2]`; GlobalPointer: the score of every span; masked words: the probability of every word
-    /// `[R, V]`; other heads: as `found`.
+    /// Relations: the probabilities of subjects `[S, 2]`; GlobalPointer and GPLinker: the score of every span; masked words: the
+    /// probability of every word `[R, V]`; other heads: as `found`.
     case scores
-    /// The probabilities of the objects of these subjects, of each example in turn `[subjects, S, 2C]` (relations).
-    case objectScores(of: [[HeadSubject]])
+    /// Of each example in turn, what is said of these spans. Relations: the probabilities of the objects of the subjects
+    /// `[subjects, S, 2C]`; GPLinker: the scores of the pairs `[subjects, objects, 2C]`.
+    case objectScores(of: [[HeadSpan]])
   }
 
   /// The head's outputs for each example, and their losses where there are targets; without dropout.
@@ -33,10 +34,10 @@ extension Engine {
             switch form {
             case .found: headPass.values(ofExample: example, batch, rows: last)
             case .scores: headPass.scores(ofExample: example, batch, rows: last, given: nil)
-            case .objectScores(let subjects):
+            case .objectScores(let spans):
               headPass.scores(
                 ofExample: example, batch, rows: last,
-                given: subjects[numbers[numbers.startIndex + example]])
+                given: spans[numbers[numbers.startIndex + example]])
             }
           return HeadOutput(
             values: values, loss: isKnown ? headPass.loss(ofExample: example, batch) : nil)

@@ -150,7 +150,7 @@ struct GlobalPointerPass: HeadPass {
   /// The score of every span, as `Head.globalPointerEntities` reads them.
   func scores(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
-    given subjects: [HeadSubject]?
+    given subjects: [HeadSpan]?
   ) -> [Float] {
     let tokens = batch.offsets[example]..<batch.offsets[example + 1]
     return (0..<types).flatMap { type in

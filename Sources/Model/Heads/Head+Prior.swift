@@ -8,7 +8,8 @@ extension Head {
   /// A training whose loss stays at it, or comes back to it, does not read its inputs. By kind: classes, tags and words have the
   /// (weighted, smoothed) entropy of their frequencies; sigmoids the sum of two-valued entropies, for relations of each output over
   /// all tokens; tags of a chain the entropy of a tag behind the one before it; pointers the logarithm of the places that are
-  /// possible; GlobalPointer the least loss of one score for all spans of a type; numbers their variance.
+  /// possible; GlobalPointer the least loss of one score for all spans of a type, GPLinker that of one for all pairs of a class;
+  /// numbers their variance.
   /// R-Drop adds nothing: two passes that do not read agree. `examples` have their targets.
   package func priorLoss(of examples: [SequenceInput]) -> Double? {
     guard !examples.isEmpty else { return nil }
@@ -28,6 +29,7 @@ extension Head {
       return logs.reduce(0, +) / Double(logs.count)
     case .span: return Self.spanLoss(examples)
     case .relation: return relationLoss(examples)
+    case .gplinker: return linkerLoss(examples)
     }
   }
 
@@ -142,8 +144,7 @@ extension Head {
     return (entropy([none, all - none]) ?? 0) + places / all
   }
 
-  /// The mean over types of the least loss of one score `s` for all spans: `log(1 + (n − g) eˢ) + log(1 + g e⁻ˢ)` of `n` spans with `g`
-  /// entities, which is convex in s.
+  /// The mean over types of `leastScoreLoss`, over the spans of a sequence.
   private func globalPointerLoss(_ examples: [SequenceInput]) -> Double {
     let gold = examples.map { example in
       var counts = [Int](repeating: 0, count: outputs)
@@ -151,27 +152,48 @@ extension Head {
       return counts
     }
     let sums = (0..<outputs).map { type in
-      var groups: [SIMD2<Int>: Double] = [:]
-      for (example, counts) in zip(examples, gold) {
-        let tokens = example.ids.count
-        groups[SIMD2(tokens * (tokens + 1) / 2, counts[type]), default: 0] += 1
-      }
-      let sorted = groups.sorted { ($0.key.x, $0.key.y) < ($1.key.x, $1.key.y) }
-      func loss(_ s: Double) -> Double {
-        sorted.reduce(0) { sum, group in
-          let (spans, entities) = (Double(group.key.x), Double(group.key.y))
-          return sum + group.value
-            * (log1p((spans - entities) * exp(s)) + log1p(entities * exp(-s)))
-        }
-      }
-      var (low, high) = (-40.0, 40.0)
-      for _ in 0..<100 {
-        let (left, right) = ((2 * low + high) / 3, (low + 2 * high) / 3)
-        if loss(left) < loss(right) { high = right } else { low = left }
-      }
-      return loss((low + high) / 2) / Double(examples.count)
+      Self.leastScoreLoss(
+        zip(examples, gold).map { (Self.spans($0.ids.count), $1[type]) })
     }
     return sums.reduce(0, +) / Double(outputs)
+  }
+
+  /// The same over spans of subjects and objects, and over all pairs of tokens for each predicate's first and last tokens.
+  private func linkerLoss(_ examples: [SequenceInput]) -> Double {
+    let gold = examples.map { example in
+      LinkerTarget(example.target).places(tokens: example.ids.count, predicates: outputs)
+    }
+    let classes = GPLinkerPass.classes(outputs)
+    let sums = (0..<classes).map { number in
+      Self.leastScoreLoss(
+        zip(examples, gold).map { example, gold in
+          let tokens = example.ids.count
+          return (number < 2 ? Self.spans(tokens) : tokens * tokens, gold[number].count)
+        })
+    }
+    return sums.reduce(0, +) / Double(classes)
+  }
+
+  private static func spans(_ tokens: Int) -> Int { tokens * (tokens + 1) / 2 }
+
+  /// The mean loss of one score `s` for all pairs at its least: `log(1 + (n − g) eˢ) + log(1 + g e⁻ˢ)` of an example's `n` pairs with
+  /// `g` that are right, which is convex in s.
+  private static func leastScoreLoss(_ examples: [(pairs: Int, gold: Int)]) -> Double {
+    var groups: [SIMD2<Int>: Double] = [:]
+    for example in examples { groups[SIMD2(example.pairs, example.gold), default: 0] += 1 }
+    let sorted = groups.sorted { ($0.key.x, $0.key.y) < ($1.key.x, $1.key.y) }
+    func loss(_ s: Double) -> Double {
+      sorted.reduce(0) { sum, group in
+        let (pairs, gold) = (Double(group.key.x), Double(group.key.y))
+        return sum + group.value * (log1p((pairs - gold) * exp(s)) + log1p(gold * exp(-s)))
+      }
+    }
+    var (low, high) = (-40.0, 40.0)
+    for _ in 0..<100 {
+      let (left, right) = ((2 * low + high) / 3, (low + 2 * high) / 3)
+      if loss(left) < loss(right) { high = right } else { low = left }
+    }
+    return loss((low + high) / 2) / Double(examples.count)
   }
 
   // MARK: Counting

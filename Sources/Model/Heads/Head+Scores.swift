@@ -1,22 +1,33 @@
-/// A subject that a relation head found: its first and last token, and the smaller of their probabilities.
-package struct HeadSubject: Sendable, Equatable {
+/// A subject or an object that a relation head found.
+package struct HeadSpan: Sendable, Equatable {
+  /// Its first and last token.
   package var start: Int
   package var end: Int
+  /// The cascade: the smaller of their probabilities; GPLinker: the span's score.
   package var score: Float
+  /// Whether it is an object, as GPLinker finds them beside subjects.
+  package var isObject = false
+
+  package init(start: Int, end: Int, score: Float, isObject: Bool = false) {
+    self.start = start
+    self.end = end
+    self.score = score
+    self.isObject = isObject
+  }
 }
 
 /// From scores to what is found: of one model, or of the mean of several.
 extension Head {
   /// The subjects in the probabilities `[S, 2]` of starts and ends.
-  package func relationSubjects(_ probabilities: [Float]) -> [HeadSubject] {
+  package func relationSubjects(_ probabilities: [Float]) -> [HeadSpan] {
     guard case .relation(let relation) = kind else { preconditionFailure("no relation head") }
     return Self.relationSpans(probabilities.count / 2, 1, relation.subjectThresholds) {
       probabilities[$0 * 2 + $1]
-    }.map { HeadSubject(start: $0.start, end: $0.end, score: $0.score) }
+    }.map { HeadSpan(start: $0.start, end: $0.end, score: $0.score) }
   }
 
   /// The triples of `subjects`, whose objects' probabilities `[subjects, S, 2C]` are those of one example.
-  package func relationTriples(_ subjects: [HeadSubject], _ probabilities: [Float]) -> [Float] {
+  package func relationTriples(_ subjects: [HeadSpan], _ probabilities: [Float]) -> [Float] {
     guard case .relation(let relation) = kind else { preconditionFailure("no relation head") }
     let size = subjects.isEmpty ? 0 : probabilities.count / subjects.count
     return subjects.enumerated().flatMap { number, subject in
@@ -31,6 +42,10 @@ extension Head {
   ///
   /// Type, first token, last token and score of each, by type and place.
   package func globalPointerEntities(_ scores: [Float], tokens: Int) -> [Float] {
+    Self.positiveSpans(scores, types: outputs, tokens: tokens)
+  }
+
+  static func positiveSpans(_ scores: [Float], types outputs: Int, tokens: Int) -> [Float] {
     precondition(
       scores.count == outputs * tokens * (tokens + 1) / 2,
       "\(scores.count) scores of \(tokens) tokens and \(outputs) types")

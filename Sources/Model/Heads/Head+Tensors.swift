@@ -27,6 +27,8 @@ extension Head {
       return Self.dense("subject", [2, h])
         + (relation.conditioning == .layerNorm ? Self.condition(h) : [])
         + Self.dense("object", [2 * outputs, h])
+    case .gplinker:
+      return GPLinkerPass.layers(outputs).flatMap { Self.dense($0.name, [$0.outputs, h]) }
     case .maskedLanguageModel:
       return Self.dense("cls.predictions.transform.dense", [h, h])
         + Self.norm("cls.predictions.transform.LayerNorm", h)

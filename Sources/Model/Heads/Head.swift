@@ -30,6 +30,10 @@ package struct Head: Sendable, Equatable, Codable {
     ///
     /// Targets are made by `relationTarget`; outputs are triples that were found, as `RelationPass` says.
     case relation(Relation)
+    /// Subjects and objects, and the predicates of their pairs, of which there are `C`: GPLinker.
+    ///
+    /// Targets are made by `linkerTarget`; outputs are triples as those of `relation`.
+    case gplinker
     /// The words at masked tokens.
     ///
     /// The target holds for each token the word that stood there, −1 where nothing is asked, −2 where a word is asked for that is not
@@ -163,6 +167,7 @@ package struct Head: Sendable, Equatable, Codable {
     case .relation(let relation):
       return
         "subjects, and objects of \(outputs) predicates (\(relation.conditioning.rawValue)), \(loss.rawValue)"
+    case .gplinker: return "subjects, objects, and their pairs for \(outputs) predicates, GPLinker"
     case .maskedLanguageModel: return "a word of \(outputs) for each masked token, softmax"
     case .siamese(let comparison):
       return "\(count) of two vectors (\(comparison.rawValue)), \(loss.rawValue)"
@@ -173,7 +178,8 @@ package struct Head: Sendable, Equatable, Codable {
   package var readsFirstTokensOnly: Bool {
     switch kind {
     case .sentence, .siamese: true
-    case .tokens, .chain, .globalPointer, .subjectPointer, .span, .relation, .maskedLanguageModel:
+    case .tokens, .chain, .globalPointer, .subjectPointer, .span, .relation, .gplinker,
+      .maskedLanguageModel:
       false
     }
   }
@@ -197,6 +203,7 @@ package struct Head: Sendable, Equatable, Codable {
     case .globalPointer: return Double(outputs)
     case .span: return 2
     case .relation: return Double(example.ids.count)
+    case .gplinker: return Double(GPLinkerPass.classes(outputs))
     case .maskedLanguageModel: return Double(target.count { $0 >= 0 })
     }
   }

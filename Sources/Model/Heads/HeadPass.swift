@@ -26,17 +26,17 @@ protocol HeadPass {
 
   /// What is averaged over several models before it is decoded; `values` where those can be averaged themselves.
   ///
-  /// `given`: the subjects that a relation head is asked for objects of.
+  /// `given`: the subjects that a relation head is asked for objects of; for GPLinker the objects as well, whose pairs are scored.
   func scores(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
-    given subjects: [HeadSubject]?
+    given spans: [HeadSpan]?
   ) -> [Float]
 }
 
 extension HeadPass {
   func scores(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
-    given subjects: [HeadSubject]?
+    given spans: [HeadSpan]?
   ) -> [Float] {
     values(ofExample: example, batch, rows: rows)
   }
@@ -92,6 +92,7 @@ extension Engine {
       return PointerPass(
         setting, "qa_outputs", hasBias: true, endsAfterStart: false, plan: &plan)
     case .relation(let relation): return RelationPass(setting, relation, plan: &plan)
+    case .gplinker: return GPLinkerPass(setting, plan: &plan)
     case .maskedLanguageModel: return MaskedPass(setting, plan: &plan)
     case .siamese(let comparison): return SiamesePass(setting, comparison, plan: &plan)
     }

@@ -159,7 +159,7 @@ struct MaskedPass: HeadPass {
   /// The probabilities of all words for each masked token in order `[R, V]`.
   func scores(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
-    given subjects: [HeadSubject]?
+    given subjects: [HeadSpan]?
   ) -> [Float] {
     (starts[example]..<starts[example + 1]).flatMap { row in (0..<words).map(probability(row)) }
   }

@@ -128,7 +128,7 @@ struct RelationPass: HeadPass {
   /// objects `[S, 2C]`, starts of all predicates first.
   func scores(
     ofExample example: Int, _ batch: PackedBatch, rows: UnsafePointer<Float>,
-    given subjects: [HeadSubject]?
+    given subjects: [HeadSpan]?
   ) -> [Float] {
     let count = batch.offsets[example + 1] - batch.offsets[example]
     func all(_ width: Int, _ probability: (Int, Int) -> Float) -> [Float] {

@@ -25,7 +25,7 @@ extension ModelFolder {
       case .span: "BertForQuestionAnswering"
       case .maskedLanguageModel: "BertForMaskedLM"
       // Heads that transformers does not have: it loads the encoder and says what it left out.
-      case .globalPointer, .subjectPointer, .relation, .siamese: "BertModel"
+      case .globalPointer, .subjectPointer, .relation, .gplinker, .siamese: "BertModel"
       }
     }
 

@@ -21,10 +21,9 @@ package enum TensorNames {
     + [("cls.predictions.bias", "cls/predictions/output_bias", false)]
     + head("cls.seq_relationship", "cls/seq_relationship/") + head("classifier", "")
     + head("qa_outputs", "cls/squad/") + [("crf.transitions", "crf/transitions", false)]
-    + dense("subject") + dense("object") + dense("global_pointer") + [
-      ("pointer.weight", "pointer/kernel", true)
-    ]
-    + norm("condition.LayerNorm")
+    + dense("subject") + dense("object") + dense("global_pointer")
+    + ["entities", "heads", "tails"].flatMap { dense("gplinker.\($0)") }
+    + [("pointer.weight", "pointer/kernel", true)] + norm("condition.LayerNorm")
     + [
       ("condition.gamma.weight", "condition/gamma_kernel", true),
       ("condition.beta.weight", "condition/beta_kernel", true),

@@ -6,7 +6,8 @@ import Text
 ///
 /// Probabilities are averaged where the head gives them (labels, tokens, pointers, masked words), values of regressions, the scores of
 /// GlobalPointer, and emissions and transitions of conditional random fields, whose decoding then is one for all. Of relations first the
-/// probabilities of subjects; the subjects that are found in the mean are given to every model, and those of their objects are averaged.
+/// probabilities of subjects (GPLinker: the scores of subjects and objects); what is found in the mean is given to every model, and what they
+/// say of its objects (its pairs) is averaged.
 package final class Ensemble {
   private let models: [SavedModel]
   package var definition: TaskDefinition { models[0].definition }
@@ -78,7 +79,7 @@ package final class Ensemble {
     switch definition.head.kind {
     case .sentence, .siamese, .tokens, .chain, .subjectPointer, .span:
       return averages(of: sequences, as: .found)
-    case .relation, .globalPointer, .maskedLanguageModel:
+    case .relation, .gplinker, .globalPointer, .maskedLanguageModel:
       // What is averaged here is large: every span, or every word of the vocabulary.
       return stride(from: 0, to: sequences.count, by: 32).flatMap {
         found(in: Array(sequences[$0..<min($0 + 32, sequences.count)]))
@@ -111,6 +112,14 @@ package final class Ensemble {
       let objects = averages(of: sequences, as: .objectScores(of: subjects))
       for i in outputs.indices {
         outputs[i].values = head.relationTriples(subjects[i], objects[i].values)
+      }
+    case .gplinker:
+      let spans = outputs.indices.map {
+        Head.linkerSpans(outputs[$0].values, tokens: sequences[$0].ids.count)
+      }
+      let pairs = averages(of: sequences, as: .objectScores(of: spans))
+      for i in outputs.indices {
+        outputs[i].values = head.linkerTriples(spans[i], pairs[i].values)
       }
     case .globalPointer:
       for i in outputs.indices {
@@ -151,7 +160,7 @@ package final class Ensemble {
         }
       case .squaredError: return mean(values.map { $0.map(Double.init) }).map(Float.init)
       }
-    case .chain, .globalPointer, .relation, .maskedLanguageModel:
+    case .chain, .globalPointer, .relation, .gplinker, .maskedLanguageModel:
       return mean(values.map { $0.map(Double.init) }).map(Float.init)
     }
   }

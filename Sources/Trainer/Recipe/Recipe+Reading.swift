@@ -70,7 +70,8 @@ extension Recipe {
     tagging = Tagging(
       root.section("tagging"), task: self.task, tokenizer: dataSection?.tokenizer ?? .huggingface,
       dialect: dialect)
-    relation = Relation(root.section("relation"), task: self.task, dialect: dialect)
+    relation = Relation(
+      root.section("relation"), task: self.task, dialect: dialect, classification: classification)
     eventSubject = EventSubject(root.section("eventSubject"), task: self.task, dialect: dialect)
     reading = Reading(root.section("reading"), task: self.task, dialect: dialect)
     masking = Masking(root.section("masking"), task: self.task)

@@ -46,8 +46,24 @@ extension Recipe.Tagging {
 }
 
 extension Recipe.Relation {
-  init(_ reader: RecipeReader, task: Recipe.Task, dialect: Dialect) {
+  /// `classification`: the section that says whether the cascade's sigmoids are clipped.
+  init(
+    _ reader: RecipeReader, task: Recipe.Task, dialect: Dialect, classification: RecipeReader
+  ) {
     let isBert4keras = dialect == .bert4keras
+    method = reader.choice("method", Method.self).flatMap { $0 == .cascade ? nil : $0 }
+    for key in ["conditioning", "startThreshold", "endThreshold"]
+    where task == .relation && method == .gplinker && reader.has(key) {
+      reader.findings.add(
+        reader.place(of: key),
+        "`relation.\(key)` applies to `relation.method: cascade`. Leave it out.")
+    }
+    if task == .relation, method == .gplinker, classification.has("clipped") {
+      reader.findings.add(
+        classification.place(of: "clipped"),
+        "`classification.clipped` applies to `relation.method: cascade`, whose outputs are sigmoids. Leave it out."
+      )
+    }
     conditioning =
       reader.choice("conditioning", Head.Conditioning.self) ?? (isBert4keras ? .layerNorm : .mean)
     startThreshold = reader.number("startThreshold", .fraction) ?? (isBert4keras ? 0.6 : 0.5)
@@ -62,9 +78,13 @@ extension Recipe.Relation {
   }
 
   func write(to writer: inout YAMLWriter) {
-    writer.write("conditioning", conditioning.rawValue)
-    writer.write("startThreshold", startThreshold)
-    writer.write("endThreshold", endThreshold)
+    if let method {
+      writer.write("method", method.rawValue)
+    } else {
+      writer.write("conditioning", conditioning.rawValue)
+      writer.write("startThreshold", startThreshold)
+      writer.write("endThreshold", endThreshold)
+    }
     writer.write("matching", matching.rawValue)
     if !symmetric.isEmpty { writer.write("symmetric", symmetric) }
     if let excludedSubjects, !excludedSubjects.isEmpty {

@@ -55,6 +55,16 @@ extension Recipe {
 
   /// How relations are read and found: the section `relation`.
   package struct Relation: Sendable, Equatable, Codable {
+    package enum Method: String, Sendable, Codable, CaseIterable {
+      /// First subjects, then for each its objects with their predicates.
+      case cascade
+      /// Subjects, objects and their pairs at once (Su, "GPLinker", 2022; bert4keras).
+      case gplinker
+    }
+
+    /// nil: the cascade, which is named nowhere, so that its recipes and models are the bytes that they were without a second method.
+    package var method: Method?
+    /// The cascade's, as the thresholds are.
     package var conditioning: Head.Conditioning
     /// Probabilities from which a token is a start, and an end.
     package var startThreshold: Double

@@ -37,6 +37,12 @@ struct RelationDecoder: ExampleDecoder {
         subjects: relations.map { ($0.subject.first, $0.subject.last) },
         objects: objects.map { ($0.object.first, $0.object.last, $0.predicate) })
     }
+
+    /// The target of GPLinker: all triples; empty without any.
+    var linkerTarget: [Float] {
+      relations.isEmpty
+        ? [] : Head.linkerTarget(relations.map { ($0.subject, $0.object, $0.predicate) })
+    }
   }
 
   private let definition: TaskDefinition
@@ -49,13 +55,13 @@ struct RelationDecoder: ExampleDecoder {
     self.golds = golds
   }
 
-  /// A subject's start and, independently, one of the ends that do not lie before it.
+  /// A subject's start and, independently, one of the ends that do not lie before it; GPLinker learns all triples at once.
   ///
   /// The pair is often a subject of the row, at times none, which then has no objects (bert_in_keras,
   /// `relation_extract.py`). A subject of many triples is drawn no oftener than one of a single triple.
   func input(_ example: SequenceInput, step: Int, seed: UInt64) -> SequenceInput {
     let gold = golds[Int(example.exampleID)]
-    guard !gold.relations.isEmpty else { return example }
+    guard relation.method != .gplinker, !gold.relations.isEmpty else { return example }
     let words = Philox(seed: seed).block(
       SIMD4(
         0, UInt32(example.exampleID), UInt32(step), RandomPurpose.subjectSampling.word()))

@@ -127,7 +127,7 @@ package struct RelationRows: TaskRows {
       sequences.append(
         SequenceInput(
           ids: input.ids, segments: input.segments, exampleID: UInt64(number),
-          target: gold.target(first: nil)))
+          target: relation.method == .gplinker ? gold.linkerTarget : gold.target(first: nil)))
     }
     try problems.check()
     let finding = DataReport.Finding(

@@ -100,6 +100,9 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
       return Head(kind, outputs: labels.count, loss: .softmax, dropout: dropout)
     case .relation:
       let r = recipe.relation
+      if r.method == .gplinker {
+        return Head(.gplinker, outputs: labels.count, loss: .softmax, dropout: 0)
+      }
       let thresholds = Head.Thresholds(
         start: Float(r.startThreshold), end: Float(r.endThreshold))
       return Head(

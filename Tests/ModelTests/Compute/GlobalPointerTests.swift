@@ -7,11 +7,12 @@ import Testing
   private static let width = 64
   private static let types = 2
 
-  /// The score of every span `[type][first][last]` of one sequence, from the encoder's rows and the head's tensors.
-  private static func scores(
-    _ rows: [[Float]], _ weight: [Float], _ bias: [Float]
+  /// The score of every pair of tokens `[type][first][last]` of one sequence, from the encoder's rows and the tensors of one layer of
+  /// `types` queries and keys, turned to their place where `isTurned` says so.
+  static func scores(
+    _ rows: [[Float]], _ weight: [Float], _ bias: [Float], types: Int, isTurned: Bool = true
   ) -> [[[Double]]] {
-    /// Component `part` (0 the query, 1 the key) of `type` at token `t`, turned to its place.
+    /// Component `part` (0 the query, 1 the key) of `type` at token `t`.
     func vector(_ t: Int, _ type: Int, _ part: Int) -> [Double] {
       let plain = (0..<width).map { i -> Double in
         let row = (2 * type + part) * width + i, hidden = rows[t].count
@@ -19,6 +20,7 @@ import Testing
           $0 + Double($1.0) * Double($1.1)
         }
       }
+      guard isTurned else { return plain }
       return plain.indices.map { i in
         let angle = Double(t) * pow(10_000, -Double(i / 2 * 2) / Double(width))
         let partner = i % 2 == 0 ? -plain[i + 1] : plain[i - 1]
@@ -26,10 +28,10 @@ import Testing
       }
     }
     return (0..<types).map { type in
-      rows.indices.map { first in
-        rows.indices.map { last in
-          zip(vector(first, type, 0), vector(last, type, 1)).reduce(0) { $0 + $1.0 * $1.1 } / 8
-        }
+      let queries = rows.indices.map { vector($0, type, 0) }
+      let keys = rows.indices.map { vector($0, type, 1) }
+      return queries.map { query in
+        keys.map { zip(query, $0).reduce(0) { $0 + $1.0 * $1.1 } / 8 }
       }
     }
   }
@@ -52,7 +54,7 @@ import Testing
     for (i, output) in outputs.enumerated() {
       let count = examples[i].ids.count
       let rows = (0..<count).map { Array(states[i][$0 * 32..<($0 + 1) * 32]) }
-      let scores = Self.scores(rows, weight, bias)
+      let scores = Self.scores(rows, weight, bias, types: Self.types)
       var loss = 0.0
       var found: [(Int, Int, Int, Double)] = []
       for type in 0..<Self.types {

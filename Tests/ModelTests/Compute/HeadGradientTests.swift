@@ -66,6 +66,17 @@ import Testing
       i % 2 == 0 ? [0, 0] : [1, Float(count - 1)]
     },
     relation(.mean, .sigmoid), relation(.layerNorm, .sigmoid),
+    Case(name: "gplinker", head: Head(.gplinker, outputs: 3, loss: .softmax, dropout: 0)) {
+      i, count in
+      Head.linkerTarget(
+        i == 0
+          ? []
+          : [
+            ((1, min(2, count - 1)), (count / 2, count - 1), 2), ((0, 0), (1, count - 1), i % 3),
+            // The same pair of first tokens twice.
+            ((1, count - 1), (count / 2, count / 2), 2),
+          ])
+    },
     Case(
       name: "masked language model",
       head: Head(.maskedLanguageModel, outputs: 196, loss: .softmax, dropout: 0)

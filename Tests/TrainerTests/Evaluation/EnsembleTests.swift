@@ -46,6 +46,7 @@ import Trainer
     let heads = [
       Self.head(.sentence, 2, .squaredError), Self.head(.chain(multiplier: 1), 2),
       Self.head(.globalPointer, 1), Self.head(.maskedLanguageModel, 2), Self.relation,
+      Self.head(.gplinker, 1),
     ]
     for head in heads {
       #expect(Ensemble.average([[1, -2], [2, 4]], head) == [1.5, 1], "\(head.kind)")
@@ -71,6 +72,26 @@ import Trainer
     let objects: [[Float]] = [[0, 0, 0, 0, 1, 0.5, 0, 0], [0, 0, 0, 0, 0.5, 0.5, 0, 0]]
     let triples = Self.relation.relationTriples(found, Ensemble.average(objects, Self.relation))
     #expect(triples == [1, 2, 2, 2, 0, 0.5])
+  }
+
+  @Test func `subjects, objects and pairs are found in the mean of GPLinkers`() {
+    let head = Self.head(.gplinker, 2)
+    // [CLS], two tokens, [SEP]: of the ten spans of each kind 1–1, 1–2 and 2–2 are numbers 4, 5 and 7. Each run alone finds a
+    // subject or an object, and none both.
+    var spans = [[Float](repeating: -1, count: 20), [Float](repeating: -1, count: 20)]
+    (spans[0][4], spans[1][4]) = (3, -1)
+    (spans[0][17], spans[1][17]) = (-2, 6)
+    let alone = spans.map { Head.linkerSpans($0, tokens: 4).map(\.isObject) }
+    #expect(alone == [[false], [true]])
+    let found = Head.linkerSpans(Ensemble.average(spans, head), tokens: 4)
+    #expect(
+      found == [
+        HeadSpan(start: 1, end: 1, score: 1), HeadSpan(start: 2, end: 2, score: 2, isObject: true),
+      ])
+    // First tokens of two predicates, then last tokens.
+    let pairs: [[Float]] = [[4, 2, -1, 1], [-3, 2, 3, -3]]
+    let triples = head.linkerTriples(found, Ensemble.average(pairs, head))
+    #expect(triples == [1, 1, 2, 2, 0, 0.5])
   }
 
   @Test func `runs with other labels are refused with a sentence`() throws {

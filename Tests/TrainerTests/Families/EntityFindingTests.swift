@@ -12,6 +12,10 @@ import Trainer
       "1 triples have a subject or object that is not found in what is read of their text; 1 rows have none that is and are not learnt from"
     ),
     (
+      "relation gplinker", "{\"text\":\"北京是大国的城市\",\"spo_list\":[[\"大国\",\"属于\",\"天山\"]]}\n", 33,
+      "1 triples have a subject or object that is not found in what is read of their text; 1 rows have none that is and are not learnt from"
+    ),
+    (
       "event-subject", "\"32\",\"大山公司卖\",\"高价\",\"小国公司\"\n", 34,
       "the entity of 1 rows does not occur in what is read of their text; they are not learnt from"
     ),

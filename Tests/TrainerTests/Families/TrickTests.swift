@@ -59,6 +59,21 @@ import Trainer
     Trick(
       name: "stored transitions", keys: ["tagging.crfMultiplier=10"],
       also: ["steps=5", "model.dialect=bert4keras"], family: "tagging crf"),
+    Trick(
+      name: "FGM of GPLinker", keys: ["training.adversarial=0.5"], also: ["steps=5"],
+      family: "relation gplinker"),
+    Trick(
+      name: "moving average of GPLinker", keys: ["training.ema=0.9"], also: ["steps=5"],
+      changes: .bestModel, family: "relation gplinker"),
+    Trick(
+      name: "rate of GPLinker's head", keys: ["optimizer.multipliers={gplinker: 10}"],
+      also: ["steps=5"], family: "relation gplinker"),
+    Trick(
+      name: "GPLinker with layers computed again", keys: ["batch.recompute=true"],
+      also: ["steps=5"], changes: .nothing, family: "relation gplinker"),
+    Trick(
+      name: "GPLinker leaf by leaf", keys: ["batch.leavesAtOnce=1"], also: ["steps=5"],
+      changes: .nothing, family: "relation gplinker"),
   ]
 
   @Test(arguments: tricks)

@@ -185,6 +185,12 @@ import Trainer
     let triple = Head.relationTarget(
       first: 1, last: 1, subjects: [(1, 1), (1, 1)], objects: [(2, 2, 1)])
     #expect(abs(try Self.prior(relation, [triple], tokens: 4) - 4 * quarter) < 1e-12)
+    // One of 10 spans is a subject and one an object; one of 16 pairs has the first of two predicates at its first tokens, one at
+    // its last; the other predicate has no pair. Of n pairs with one that is right the least is 2 log(1 + √(n − 1)).
+    let linker = Head(.gplinker, outputs: 2, loss: .softmax, dropout: 0)
+    let linked = Head.linkerTarget([((1, 1), (2, 3), 0), ((1, 1), (2, 3), 0)])
+    let least = 4 * log(1 + 3.0) + 4 * log(1 + 15.0.squareRoot())
+    #expect(abs(try Self.prior(linker, [linked], tokens: 4) - least / 6) < 1e-9)
   }
 
   @Test func `smoothing's floor and a raised loss are no lack of learning`() {
