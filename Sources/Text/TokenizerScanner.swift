@@ -59,10 +59,11 @@ struct TokenizerScanner {
     byteSpans.removeAll(keepingCapacity: true)
     let bytes = text.utf8.span
     let scalarCount = tokenizer.kind == .character ? scanCharacters(bytes) : scan(bytes)
-    // Copies of exact size: the scanner keeps its larger buffers.
+    // Copies of exact size: the scanner keeps its larger buffers. (A slice of a whole array becomes that very array.)
     return TokenizedText(
-      ids: Array(ids[...]), spans: Array(spans[...]), byteSpans: Array(byteSpans[...]),
-      scalarCount: scalarCount)
+      ids: ids.withUnsafeBufferPointer(Array.init),
+      spans: spans.withUnsafeBufferPointer(Array.init),
+      byteSpans: byteSpans.withUnsafeBufferPointer(Array.init), scalarCount: scalarCount)
   }
 
   /// Tokenizes one text; returns the number of its scalars.

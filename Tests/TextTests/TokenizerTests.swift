@@ -138,6 +138,21 @@ import Text
     }
   }
 
+  @Test(arguments: [FixtureDialect.googleUncased, .huggingFaceUncased])
+  func `a text behind a long one takes the memory of its own tokens`(
+    _ dialect: FixtureDialect
+  ) throws {
+    let long = String(repeating: "a ", count: 20_000)
+    let results = try dialect.tokenizer().tokenize([long, "a a", long, "a"], threads: 1)
+    #expect(results.map(\.count) == [20_000, 2, 20_000, 1])
+    for result in results {
+      // An array's memory grows to the next size that malloc has.
+      let most = result.count + 64
+      #expect(result.ids.capacity <= most)
+      #expect(result.spans.capacity <= most && result.byteSpans.capacity <= most)
+    }
+  }
+
   @Test func `without continuation entries a word is one entry or unknown`() throws {
     let vocabulary = try Vocabulary(
       bytes: Array("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nab\n".utf8), name: "vocab.txt")

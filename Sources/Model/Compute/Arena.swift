@@ -16,14 +16,14 @@ package final class Arena: @unchecked Sendable {
     if count >= Self.mappedCount {
       self.init(mapped: count)
     } else {
-      self.init(uninitialized: count)
+      self.init(allocated: count)
       base.initialize(repeating: 0, count: max(count, 1))
     }
     touchedRows = []
   }
 
-  /// From so many elements on zeros come from the system, page by page as they are first written: an arena of
-  /// which a rank uses a share takes the memory of that share.
+  /// From so many elements on memory comes from the system, page by page as it is first written: an arena of which a rank uses a share
+  /// takes the memory of that share, and one that is given up is gone, whatever the heap holds beside it.
   private static let mappedCount = 1 << 18
   private let isMapped: Bool
 
@@ -40,7 +40,11 @@ package final class Arena: @unchecked Sendable {
   }
 
   /// Memory of any content, for a workspace that writes before it reads.
-  init(uninitialized count: Int) {
+  convenience init(uninitialized count: Int) {
+    if count >= Self.mappedCount { self.init(mapped: count) } else { self.init(allocated: count) }
+  }
+
+  private init(allocated count: Int) {
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
     base = raw.bindMemory(to: Float.self, capacity: max(count, 1))

@@ -13,6 +13,11 @@ extension Recipe {
     if [.classification, .pair].contains(task) {
       writer.section("classification") { $0.write(classification) }
     }
+    // Of relations the dialect says it, unless the recipe does.
+    let dialectClips = RecipeDefaults(dialect: model.dialect, task: task).isClipped
+    if task == .relation, relation.method != .gplinker, classification.isClipped != dialectClips {
+      writer.section("classification") { $0.write("clipped", classification.isClipped) }
+    }
     switch task {
     case .classification: break
     case .pair: writer.section("pair", pair.write)

@@ -104,6 +104,23 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
     #expect(first.yaml == second.yaml)
   }
 
+  @Test(arguments: Dialect.allCases.map(\.rawValue), [true, false])
+  func `a resolved recipe of relations keeps whether sigmoids are clipped`(
+    dialect: String, isClipped: Bool
+  ) throws {
+    let folder = try makeFolder()
+    defer { withExtendedLifetime(folder) {} }
+    let yaml =
+      "task: relation\nmodel: {path: model, dialect: \(dialect)}\ndata: {train: train.tsv}\n"
+    let bare = try Recipe(yaml: yaml, folder: folder.url)
+    let first = try Recipe(
+      yaml: yaml + "classification: {clipped: \(isClipped)}\n", folder: folder.url)
+    let second = try Recipe(yaml: first.yaml, folder: URL(filePath: "/"))
+    #expect(first == second && second.classification.isClipped == isClipped)
+    let isDefault = bare.classification.isClipped == isClipped
+    #expect((first.resultDigest == bare.resultDigest) == isDefault)
+  }
+
   @Test func `texts that YAML would read otherwise keep their letters`() throws {
     let labels = [
       "no", "1", "1e3", "null", "", " a", "a: b", "#x", "\"", "\\", "日本", "é", "\u{2028}", "-", "~",
