@@ -38,15 +38,12 @@ struct TableReader<Fields: FieldReader> {
         blankLines.append(current.line)
       } else {
         settle(&blankLines, width: width, columns: places.count, into: &rows)
-        // A quote that stands wrong may have made one row of many lines.
-        let isLine =
-          bytes.firstIndex(
-            of: 0x0A, from: current.range.lowerBound, to: current.range.upperBound) == nil
         if let problem = current.problem {
-          unread.add(problem, fatal: !isLine)
+          unread.add(problem, fatal: spansLines(current, bytes))
         } else if fields.count != width {
           unread.add(
-            unequal(current, bytes, width: width, names: names, header: first), fatal: !isLine)
+            unequal(current, bytes, width: width, names: names, header: first),
+            fatal: spansLines(current, bytes))
         } else {
           rows.append(
             Row(
@@ -59,6 +56,11 @@ struct TableReader<Fields: FieldReader> {
     let left = try unread.result(isKept: keepsUnread, rowsLeft: rows.count)
     guard !rows.isEmpty else { throw noRows() }
     return (rows, left)
+  }
+
+  /// Whether a quote that stands wrong may have made one row of many lines.
+  private func spansLines(_ row: FieldRow, _ bytes: Span<UInt8>) -> Bool {
+    bytes.firstIndex(of: 0x0A, from: row.range.lowerBound, to: row.range.upperBound) != nil
   }
 
   private func noRows() -> DataErrors {
