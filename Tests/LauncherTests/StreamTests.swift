@@ -146,6 +146,23 @@ private func object(_ line: String) throws -> [String: Any] {
     #expect(result.lines == ["1", "lockstep"], "\(result.messages)")
   }
 
+  @Test func `kernels go by the instruction set, unless the environment names some`() throws {
+    let result = try Program.shell(
+      """
+      unset OPENBLAS_NUM_THREADS LOCKSTEP_KERNEL_CHOICE OPENBLAS_CORETYPE
+      grep -qw avx512vl /proc/cpuinfo && echo wide || echo narrow
+      $LOCKSTEP doctor | grep '^BLAS '
+      OPENBLAS_CORETYPE=Haswell $LOCKSTEP doctor | grep '^BLAS '
+      """, in: folder.url)
+    try #require(result.lines.count == 3, "\(result.messages)")
+    let isWide = result.lines[0] == "wide"
+    let (own, named) = (result.lines[1], result.lines[2])
+    #expect(own.contains(isWide ? " SkylakeX (chosen " : " Haswell (chosen "))
+    #expect(!own.contains("unset"))
+    #expect(named.contains(" Haswell (OPENBLAS_CORETYPE=Haswell is set"))
+    #expect(named.contains("twice as fast: unset OPENBLAS_CORETYPE") == isWide)
+  }
+
   @Test func `inspect, convert, bench and doctor answer on standard output`() throws {
     let inspected = try run("inspect", model, "--json", input: "")
     #expect(inspected.status == 0)

@@ -30,7 +30,7 @@ struct Doctor: ParsableCommand {
       "           weight gradients of up to \(contract.foldedRows) tokens are added inside the product",
       "MPI        \(MPILibrary.version ?? "the library does not say its version")",
     ]
-    let obstacles = Self.obstacles(contract)
+    let obstacles = Self.obstacles
     lines += obstacles.isEmpty ? ["nothing is in the way of a training"] : []
     try Console.print(lines.joined(separator: "\n"))
     if !obstacles.isEmpty {
@@ -39,17 +39,12 @@ struct Doctor: ParsableCommand {
   }
 
   /// What will not work here, each with its remedy.
-  private static func obstacles(_ contract: BLASContract) -> [String] {
+  private static var obstacles: [String] {
     var obstacles: [String] = []
     let needed = ["avx2", "fma"].filter { !Processor.flags.contains($0) }
     if !needed.isEmpty {
       obstacles.append(
         "This CPU has no \(needed.joined(separator: " and ")); training needs a CPU from 2013 or later."
-      )
-    }
-    if Machine.hasAVX512, !contract.rowsAreIndependent {
-      obstacles.append(
-        "The kernels \(BLAS.coreName) are not this CPU's AVX-512 ones: half the speed. Unset OPENBLAS_CORETYPE, or set it to SkylakeX."
       )
     }
     // The smallest usual model: weights, gradient and two moments of MiniLM, and its activations.
