@@ -41,7 +41,9 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
   package static let all: [MadeUpFamily] =
     [
       tagging("crf"), tagging("softmax"), tagging("global-pointer"), relation("mean"),
-      relation("layer-norm"), relation("gplinker", method: "gplinker"), eventSubject, reading,
+      relation("layer-norm"),
+      relation("powers", section: "conditioning: layer-norm, subjectPower: 2, objectPower: 4"),
+      relation("gplinker", section: "method: gplinker"), eventSubject, reading,
       maskedLM, classification, multiLabel,
       pair("joined pair", "", steps: 80), pair("siamese", "difference", steps: 120),
       pair("siamese [u; v]", "concatenation", steps: 80),
@@ -113,8 +115,8 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
       bare: bare, bareFile: "bare.bio", expected: expected, steps: 120, metric: "f1")
   }
 
-  private static func relation(_ name: String, method: String? = nil) -> MadeUpFamily {
-    let section = method.map { "method: \($0)" } ?? "conditioning: \(name)"
+  private static func relation(_ name: String, section: String? = nil) -> MadeUpFamily {
+    let section = section ?? "conditioning: \(name)"
     let cities = ["北京", "上海", "山城"], countries = ["中国", "大国", "小国"]
     var rows = "", bare = "", expected: [String] = []
     for i in 0..<32 {

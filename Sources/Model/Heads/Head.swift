@@ -85,11 +85,18 @@ package struct Head: Sendable, Equatable, Codable {
     package var conditioning: Conditioning
     package var subjectThresholds: Thresholds
     package var objectThresholds: Thresholds
+    /// The powers of the sigmoids that are the probabilities of subjects and of objects; nil: 1, and named nowhere.
+    package var subjectPower: Int?, objectPower: Int?
 
-    package init(conditioning: Conditioning, subject: Thresholds, object: Thresholds) {
+    package init(
+      conditioning: Conditioning, subject: Thresholds, object: Thresholds,
+      subjectPower: Int? = nil, objectPower: Int? = nil
+    ) {
       self.conditioning = conditioning
       subjectThresholds = subject
       objectThresholds = object
+      self.subjectPower = subjectPower
+      self.objectPower = objectPower
     }
   }
 

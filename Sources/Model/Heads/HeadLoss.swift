@@ -3,8 +3,10 @@ import Foundation
 /// The loss of one sequence's outputs, undivided, and its gradient.
 enum HeadLoss {
   /// Writes `d = ∂loss/∂outputs` (`[C]`, unless nil) and returns the loss.
+  ///
+  /// `power`: the one of the sigmoids that makes them probabilities.
   static func compute(
-    _ outputs: UnsafePointer<Float>, target: UnsafePointer<Float>, head: Head,
+    _ outputs: UnsafePointer<Float>, target: UnsafePointer<Float>, head: Head, power: Int = 1,
     gradient d: UnsafeMutablePointer<Float>?
   ) -> Double {
     let c = head.outputs
@@ -14,9 +16,11 @@ enum HeadLoss {
     case .sigmoid, .sigmoidClipped:
       var loss = 0.0
       for j in 0..<c {
-        let own = sigmoid(outputs[j], target[j], clipped: head.loss == .sigmoidClipped) {
-          d?[j] = $0
-        }
+        let clipped = head.loss == .sigmoidClipped
+        let own =
+          power == 1
+          ? sigmoid(outputs[j], target[j], clipped: clipped) { d?[j] = $0 }
+          : SigmoidPower(power).loss(outputs[j], target[j], clipped: clipped) { d?[j] = $0 }
         guard let gamma = head.regularization.focal else {
           loss += own
           continue

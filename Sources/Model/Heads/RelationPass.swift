@@ -2,11 +2,12 @@
 ///
 /// Subjects: start and end of each token, two sigmoids. Objects: start and end of each token for each of `C` predicates, read from tokens
 /// that know the subject: its two vectors' mean is added to every token (the recipe of 2019), or they condition a
-/// layer norm (bert4keras, of the layer's output).
+/// layer norm (bert4keras, of the layer's output). Probabilities may be powers of the sigmoids (`SigmoidPower`).
 struct RelationPass: HeadPass {
   private let setting: HeadSetting
   private let relation: Head.Relation
   private let predicates: Int
+  private let subjectPower: SigmoidPower, objectPower: SigmoidPower
   private let subject: HeadDense, object: HeadDense
   private let condition: SubjectCondition
   /// The tokens that know the subject `[T, H]`, and their gradient.
@@ -17,6 +18,8 @@ struct RelationPass: HeadPass {
     self.setting = setting
     self.relation = relation
     predicates = setting.head.outputs
+    subjectPower = SigmoidPower(relation.subjectPower ?? 1)
+    objectPower = SigmoidPower(relation.objectPower ?? 1)
     subject = HeadDense(setting, "subject", outputs: 2, hasDropout: false, plan: &plan)
     object = HeadDense(
       setting, "object", outputs: 2 * setting.head.outputs, hasDropout: false, plan: &plan)
@@ -53,17 +56,17 @@ struct RelationPass: HeadPass {
       truth[span.start * 2] = 1
       truth[span.end * 2 + 1] = 1
     }
-    let subjects = loss(subject, first, count, truth)
+    let subjects = loss(subject, first, count, truth, subjectPower)
     truth = [Float](repeating: 0, count: count * 2 * c)
     for span in target.objects {
       truth[span.start * 2 * c + span.predicate] = 1
       truth[span.end * 2 * c + c + span.predicate] = 1
     }
-    return subjects + loss(object, first, count, truth)
+    return subjects + loss(object, first, count, truth, objectPower)
   }
 
   private func loss(
-    _ dense: HeadDense, _ first: Int, _ count: Int, _ truth: [Float]
+    _ dense: HeadDense, _ first: Int, _ count: Int, _ truth: [Float], _ power: SigmoidPower
   ) -> Double {
     let width = dense.outputs
     var head = setting.head
@@ -74,7 +77,7 @@ struct RelationPass: HeadPass {
         let place = (first + token) * width
         loss += HeadLoss.compute(
           dense.values + place, target: truth.baseAddress.unsafelyUnwrapped + token * width,
-          head: head, gradient: dense.gradient.map { $0 + place })
+          head: head, power: power.power, gradient: dense.gradient.map { $0 + place })
       }
       return loss
     }
@@ -142,11 +145,7 @@ struct RelationPass: HeadPass {
 
   private func subjectProbability(_ example: Int, _ batch: PackedBatch) -> (Int, Int) -> Float {
     let logits = subject.values + batch.offsets[example] * 2
-    return { Self.probability(logits[$0 * 2 + $1]) }
-  }
-
-  private static func probability(_ logit: Float) -> Float {
-    VectorMath.sigmoid(Lanes(repeating: logit))[0]
+    return { subjectPower.probability(logits[$0 * 2 + $1]) }
   }
 
   /// What `read` says of each subject in turn, from the probabilities of its objects by token and output.
@@ -169,7 +168,7 @@ struct RelationPass: HeadPass {
           for i in 0..<2 * c { scores[row * 2 * c + i] += setting.parameters[bias + i] }
         }
       }
-      found += read(number) { Self.probability(scores[$0 * 2 * c + $1]) }
+      found += read(number) { objectPower.probability(scores[$0 * 2 * c + $1]) }
     }
     return found
   }

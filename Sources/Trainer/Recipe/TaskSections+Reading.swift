@@ -52,7 +52,7 @@ extension Recipe.Relation {
   ) {
     let isBert4keras = dialect == .bert4keras
     method = reader.choice("method", Method.self).flatMap { $0 == .cascade ? nil : $0 }
-    for key in ["conditioning", "startThreshold", "endThreshold"]
+    for key in ["conditioning", "startThreshold", "endThreshold", "subjectPower", "objectPower"]
     where task == .relation && method == .gplinker && reader.has(key) {
       reader.findings.add(
         reader.place(of: key),
@@ -68,6 +68,14 @@ extension Recipe.Relation {
       reader.choice("conditioning", Head.Conditioning.self) ?? (isBert4keras ? .layerNorm : .mean)
     startThreshold = reader.number("startThreshold", .fraction) ?? (isBert4keras ? 0.6 : 0.5)
     endThreshold = reader.number("endThreshold", .fraction) ?? (isBert4keras ? 0.5 : 0.4)
+    // A power of 1 is named where the dialect has another one.
+    let isCascade = method == nil
+    func power(_ key: String, ofDialect usual: Int) -> Int? {
+      let power = reader.integer(key, 1...8) ?? usual
+      return isCascade && (power > 1 || usual > 1) ? power : nil
+    }
+    subjectPower = power("subjectPower", ofDialect: isBert4keras ? 2 : 1)
+    objectPower = power("objectPower", ofDialect: isBert4keras ? 4 : 1)
     matching =
       reader.choice("matching", Recipe.Matching.self) ?? (dialect == .seed2019 ? .tokens : .text)
     symmetric = reader.texts("symmetric") ?? [:]
@@ -84,6 +92,8 @@ extension Recipe.Relation {
       writer.write("conditioning", conditioning.rawValue)
       writer.write("startThreshold", startThreshold)
       writer.write("endThreshold", endThreshold)
+      if let subjectPower { writer.write("subjectPower", subjectPower) }
+      if let objectPower { writer.write("objectPower", objectPower) }
     }
     writer.write("matching", matching.rawValue)
     if !symmetric.isEmpty { writer.write("symmetric", symmetric) }

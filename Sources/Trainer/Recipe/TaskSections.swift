@@ -69,6 +69,9 @@ extension Recipe {
     /// Probabilities from which a token is a start, and an end.
     package var startThreshold: Double
     package var endThreshold: Double
+    /// The powers of the sigmoids that are the probabilities of subjects and of objects; nil: 1, which is named nowhere.
+    package var subjectPower: Int?
+    package var objectPower: Int?
     package var matching: Matching
     /// Predicates that hold in both directions, each with its mirror image.
     package var symmetric: [String: String]

@@ -108,7 +108,8 @@ package struct TaskDefinition: Sendable, Equatable, Codable {
       return Head(
         .relation(
           Head.Relation(
-            conditioning: r.conditioning, subject: thresholds, object: thresholds)),
+            conditioning: r.conditioning, subject: thresholds, object: thresholds,
+            subjectPower: r.subjectPower, objectPower: r.objectPower)),
         outputs: labels.count,
         loss: recipe.classification.isClipped ? .sigmoidClipped : .sigmoid, dropout: 0)
     case .eventSubject: return Head(.subjectPointer, outputs: 2, loss: .softmax, dropout: dropout)

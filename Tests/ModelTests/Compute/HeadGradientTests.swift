@@ -16,12 +16,16 @@ import Testing
 
   static let thresholds = Head.Thresholds(start: 0.5, end: 0.4)
 
-  static func relation(_ conditioning: Head.Conditioning, _ loss: Head.Loss) -> Case {
+  static func relation(
+    _ conditioning: Head.Conditioning, _ loss: Head.Loss, powers: (Int, Int)? = nil
+  ) -> Case {
     Case(
-      name: "relation \(conditioning.rawValue)",
+      name: "relation \(conditioning.rawValue)\(powers == nil ? "" : ", powers")",
       head: Head(
         .relation(
-          Head.Relation(conditioning: conditioning, subject: thresholds, object: thresholds)),
+          Head.Relation(
+            conditioning: conditioning, subject: thresholds, object: thresholds,
+            subjectPower: powers?.0, objectPower: powers?.1)),
         outputs: 3, loss: loss, dropout: 0)
     ) { i, count in
       Head.relationTarget(
@@ -66,6 +70,7 @@ import Testing
       i % 2 == 0 ? [0, 0] : [1, Float(count - 1)]
     },
     relation(.mean, .sigmoid), relation(.layerNorm, .sigmoid),
+    relation(.layerNorm, .sigmoid, powers: (2, 4)),
     Case(name: "gplinker", head: Head(.gplinker, outputs: 3, loss: .softmax, dropout: 0)) {
       i, count in
       Head.linkerTarget(

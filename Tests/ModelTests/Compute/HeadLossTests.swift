@@ -76,6 +76,71 @@ import Testing
     #expect(Self.loss(focal, logits: [0, 0, 200], target: [2]) == 0)
   }
 
+  /// A sequence of four tokens with the subject 1…2 and one object, token 3, of the second of two predicates; all logits are `logit`.
+  static func relation(
+    _ loss: Head.Loss, _ subjectPower: Int, _ objectPower: Int, logit: Float
+  ) -> (loss: Double, slopes: [Float], probabilities: [Float]) {
+    let thresholds = Head.Thresholds(start: 0.5, end: 0.5)
+    let head = Head(
+      .relation(
+        Head.Relation(
+          conditioning: .mean, subject: thresholds, object: thresholds,
+          subjectPower: subjectPower, objectPower: objectPower)),
+      outputs: 2, loss: loss, dropout: 0)
+    let (engine, parameters) = GradientLawTests.model(hidden: 32, threads: 1, head: head)
+    for (tensor, value) in [
+      ("subject.weight", 0), ("object.weight", 0), ("subject.bias", logit), ("object.bias", logit),
+    ] {
+      for i in engine.table[tensor]?.range ?? 0..<0 { parameters.base[i] = value }
+    }
+    var example = GradientLawTests.sequences([4])[0]
+    example.target = Head.relationTarget(
+      first: 1, last: 2, subjects: [(1, 2)], objects: [(3, 3, 1)])
+    let gradient = Arena(count: engine.table.count)
+    let result = engine.gradient(
+      of: PackedBatch(leaves: [[example]], copies: head.copies), parameters: parameters,
+      into: gradient, randomness: nil)
+    let slopes = ["subject.bias", "object.bias"].map {
+      gradient.base[engine.table[$0]?.range.lowerBound ?? 0]
+    }
+    let outputs = engine.outputs(of: [example], parameters: parameters, as: .scores)
+    return (result.numerator, slopes, outputs[0].values)
+  }
+
+  @Test func `a probability is the power of its sigmoid that the head has`() {
+    // A sigmoid of 3/4: probabilities 9/16 and 81/256. Of 8 subject outputs 2 are ones, of 16 of objects 2.
+    let logit = Float(log(3.0)), (p, q) = (9.0 / 16, 81.0 / 256)
+    let result = Self.relation(.sigmoid, 2, 4, logit: logit)
+    let expected = -2 * log(p) - 6 * log(1 - p) - 2 * log(q) - 14 * log(1 - q)
+    #expect(Self.isClose(result.loss, expected))
+    // One output's ones and zeros among four tokens: dp/dz = n p (1 − σ).
+    let (dp, dq) = (2 * p / 4, 4 * q / 4)
+    #expect(Self.isClose(Double(result.slopes[0]), -dp / p + 3 * dp / (1 - p)))
+    #expect(Self.isClose(Double(result.slopes[1]), 4 * dq / (1 - q)))
+    for probability in result.probabilities { #expect(Self.isClose(Double(probability), p)) }
+    // Untrained, a power starts low.
+    let untrained: Double = 2 * log(8.0) + 6 * log(8.0 / 7) + 16 * Self.half
+    #expect(Self.isClose(Self.relation(.sigmoid, 3, 1, logit: 0).loss, untrained))
+    // Far out nothing overflows or cancels, and a clip ends the slope.
+    let high = Self.relation(.sigmoid, 2, 4, logit: 60)
+    let ofZeros: Double = 20 * 60 - 6 * Self.half - 14 * 2 * Self.half
+    #expect(Self.isClose(high.loss, ofZeros))
+    #expect(Self.isClose(Double(high.slopes[0]), 3))
+    #expect(Self.isClose(Double(high.slopes[1]), 4))
+    let clipped = Self.relation(.sigmoidClipped, 2, 4, logit: 60)
+    let (highest, lowest): (Double, Double) = (20 * 15.942385, 4 * log(1e7))
+    #expect(abs(clipped.loss - highest) < 0.01)
+    #expect(clipped.slopes == [0, 0])
+    let low = Self.relation(.sigmoid, 2, 4, logit: -60)
+    let ofOnes: Double = 2 * 2 * 60 + 2 * 4 * 60
+    #expect(Self.isClose(low.loss, ofOnes))
+    #expect(Self.isClose(Double(low.slopes[0]), -2))
+    #expect(low.slopes[1] == 0)
+    let clippedLow = Self.relation(.sigmoidClipped, 2, 4, logit: -60)
+    #expect(abs(clippedLow.loss - lowest) < 1e-4)
+    #expect(clippedLow.slopes == [0, 0])
+  }
+
   /// Each pass alone says −log p of its label, which of two classes is all of it.
   @Test func `R-Drop is the mean of both losses and alpha times half of both divergences`() {
     var head = Head(outputs: 2, loss: .softmax, usesPooler: true, dropout: 0.4)

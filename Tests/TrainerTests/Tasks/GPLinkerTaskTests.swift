@@ -21,6 +21,7 @@ import Trainer
 
   @Test(arguments: [
     ("conditioning", "mean"), ("startThreshold", "0.5"), ("endThreshold", "0.4"),
+    ("subjectPower", "2"), ("objectPower", "1"),
   ])
   func `what only the cascade reads is refused`(key: String, value: String) throws {
     let keys = ["task=relation", "relation.\(key)=\(value)"]
@@ -73,6 +74,25 @@ import Trainer
     }
     #expect(Self.definition(linker).head.kind == .gplinker)
     #expect(Self.definition(linker).head.outputs == 2)
+  }
+
+  @Test func `powers of the sigmoids are bert4keras' or the recipe's, and otherwise named nowhere`()
+    throws
+  {
+    func powers(_ overrides: [String]) throws -> [Int?] {
+      let recipe = try recipe(["task=relation"] + overrides)
+      #expect(try Recipe(yaml: recipe.yaml, folder: task.url) == recipe)
+      guard case .relation(let relation) = Self.definition(recipe).head.kind else { return [] }
+      #expect(
+        recipe.yaml.contains("Power")
+          == (relation.subjectPower != nil || relation.objectPower != nil))
+      return [relation.subjectPower, relation.objectPower]
+    }
+    #expect(try powers([]) == [nil, nil])
+    #expect(try powers(["model.dialect=bert4keras"]) == [2, 4])
+    #expect(try powers(["model.dialect=bert4keras", "relation.objectPower=1"]) == [2, 1])
+    #expect(try powers(["relation.subjectPower=3"]) == [3, nil])
+    #expect(throws: RecipeErrors.self) { try powers(["relation.subjectPower=0"]) }
   }
 
   @Test func `all triples of a row are learnt at every step, a repeated text at its first place`()
