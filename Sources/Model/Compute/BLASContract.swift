@@ -7,6 +7,8 @@ package struct BLASContract: Sendable, Equatable {
   package let rowsAreIndependent: Bool
   /// Up to this many rows, `c + aᵀ b` in one call has the bits of the product added to `c` afterwards.
   package let foldedRows: Int
+  /// An element of `aᵀ b` has the same bits in whatever block of the product it is computed.
+  package let blocksAreIndependent: Bool
 
   /// Measures the products of a model with hidden width `hidden` and intermediate width `intermediate`; with `words` those
   /// of a decoder over so many words as well.
@@ -24,6 +26,9 @@ package struct BLASContract: Sendable, Equatable {
           Self.foldsExactly(rows: $0, width: min(hidden, 384))
         }
       } ?? 0
+    blocksAreIndependent = [1, 3, 48, 384, 500].allSatisfy {
+      Self.blocksAreIndependent(rows: $0, outputs: min(intermediate, 768), inputs: min(hidden, 768))
+    }
   }
 
   /// Numbers without structure, the same everywhere.
@@ -68,7 +73,7 @@ package struct BLASContract: Sendable, Equatable {
   }
 
   private static func foldsExactly(rows: Int, width: Int) -> Bool {
-    let m = min(width, WeightGradient.blockRows)
+    let m = min(width, WeightGradient.fixedBlockRows)
     let a = numbers(rows * m, salt: 3), b = numbers(rows * width, salt: 4)
     let start = numbers(m * width, salt: 5)
     var folded = start, product = start
@@ -87,5 +92,32 @@ package struct BLASContract: Sendable, Equatable {
       }
     }
     return folded.indices.allSatisfy { folded[$0] == start[$0] + product[$0] }
+  }
+
+  /// Whether blocks of a weight gradient's product have the bits of the whole.
+  private static func blocksAreIndependent(rows: Int, outputs: Int, inputs: Int) -> Bool {
+    let a = numbers(rows * outputs, salt: 6), b = numbers(rows * inputs, salt: 7)
+    func product(_ height: Int) -> [Float] {
+      var c = [Float](repeating: 0, count: outputs * inputs)
+      a.withUnsafeBufferPointer { a in
+        b.withUnsafeBufferPointer { b in
+          c.withUnsafeMutableBufferPointer { c in
+            guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else {
+              return
+            }
+            for start in stride(from: 0, to: outputs, by: height) {
+              BLAS.multiply(
+                min(height, outputs - start), inputs, rows, a + start, outputs, transposeA: true,
+                b, inputs, beta: 0, c + start * inputs, inputs)
+            }
+          }
+        }
+      }
+      return c
+    }
+    let whole = product(outputs)
+    return [WeightGradient.fixedBlockRows, 384, 101].allSatisfy { height in
+      zip(whole, product(height)).allSatisfy { $0.bitPattern == $1.bitPattern }
+    }
   }
 }

@@ -192,7 +192,9 @@ extension EncoderPass {
       NormGradient(
         dy: g.middle, normal: layer.normal1, norm: o.attentionNorm, leafStarts: rowStarts),
     ]
-    let blocks = dense.enumerated().flatMap { i, d in d.blocks.map { (i, $0) } }
+    let blocks = dense.enumerated().flatMap { i, d in
+      d.blocks(rows: gradientBlockRows).map { (i, $0) }
+    }
     let columns = NormGradient.blocks(h)
     pool.run(blocks.count + norms.count * columns.count) { task, thread in
       if task < blocks.count {

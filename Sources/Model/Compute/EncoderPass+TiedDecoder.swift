@@ -14,7 +14,7 @@ extension EncoderPass {
         (ids[$0], $0) < (ids[$1], $1)
       }
     }
-    let height = WeightGradient.blockRows, width = WeightGradient.blockColumns
+    let height = gradientBlockRows, width = WeightGradient.blockColumns
     let columns = (h + width - 1) / width
     pool.run((decoder.words + height - 1) / height * columns) { task, thread in
       let first = task / columns * height

@@ -40,6 +40,8 @@ struct EncoderPass {
   let parameters: UnsafePointer<Float>
   let pool: ThreadPool
   let contract: BLASContract
+  /// Rows of the blocks in which weight gradients are computed.
+  let gradientBlockRows: Int
   let batch: PackedBatch
   /// Every token, and the first token of every sequence.
   let tokens: RowSet, firsts: RowSet
@@ -85,6 +87,7 @@ struct EncoderPass {
     self.parameters = parameters
     pool = engine.pool
     contract = engine.contract
+    gradientBlockRows = WeightGradient.blockRows(threads: pool.threads, contract)
     self.batch = batch
     let independent = contract.rowsAreIndependent
     tokens = RowSet(tokensOf: batch, independent: independent, threads: pool.threads)
@@ -135,7 +138,8 @@ struct EncoderPass {
     let keys = batch.sequences.map(\.ids.count).max() ?? 0
     scratchPitch = max(
       tileRows * f + Dropout.room(for: h), Attention.scratch(keys: keys, width: c.headWidth),
-      settings.trains ? WeightGradient.scratch(leaves: batch.leaves.count) : 0)
+      settings.trains
+        ? WeightGradient.scratch(leaves: batch.leaves.count, rows: gradientBlockRows) : 0)
     scratchPitch = (scratchPitch + 15) / 16 * 16
     scratch = plan.take(scratchPitch * pool.threads)
   }

@@ -11,8 +11,8 @@ struct RowSet {
   /// The row ranges that are computed as one tile.
   let tiles: [Range<Int>]
 
-  /// Rows of a tile: few enough for an epilogue to find them in cache, enough to pay for packing a weight again.
-  static let tileRows = 448
+  /// Rows of a tile: as many as one thread's scratch should hold, because every tile packs a layer's weights again.
+  static let tileRows = 1_536
   /// Tile rows where rows are not independent: fixed, so that a leaf's tiles depend on the leaf alone.
   static let dependentTileRows = 256
 

@@ -9,20 +9,31 @@ struct WeightGradient {
   var weight: UnsafeMutablePointer<Float>?, bias: UnsafeMutablePointer<Float>?
   var leafStarts: [Int]
 
-  /// A block of `dW`: small enough to stay in a core's second-level cache with its partial sums.
-  static let blockRows = 192, blockColumns = 768
+  /// Columns of a block of `dW`, which one thread computes.
+  static let blockColumns = 768
 
-  /// Floats of scratch for one block and `leaves` leaves.
-  static func scratch(leaves: Int) -> Int {
-    LeafFold.slots(leaves: leaves) * blockRows * blockColumns
+  /// Rows of a block, for `threads` threads.
+  ///
+  /// A product copies what it multiplies into an order of its own, the inputs once for every block of outputs: the taller the blocks,
+  /// the fewer the copies, and the fewer blocks for many threads to share. The height changes no bit, or is fixed.
+  static func blockRows(threads: Int, _ contract: BLASContract) -> Int {
+    if !contract.blocksAreIndependent { return fixedBlockRows }
+    return threads <= 4 ? 768 : threads <= 8 ? 384 : fixedBlockRows
   }
 
-  /// The blocks of this weight.
-  var blocks: [(outputs: Range<Int>, inputs: Range<Int>)] {
+  static let fixedBlockRows = 192
+
+  /// Floats of scratch for one block of `rows` rows and `leaves` leaves.
+  static func scratch(leaves: Int, rows: Int) -> Int {
+    LeafFold.slots(leaves: leaves) * rows * blockColumns
+  }
+
+  /// The blocks of this weight, of at most `rows` rows.
+  func blocks(rows: Int) -> [(outputs: Range<Int>, inputs: Range<Int>)] {
     guard weight != nil else {
-      return bias == nil ? [] : Self.parts(outputs, Self.blockRows).map { ($0, 0..<0) }
+      return bias == nil ? [] : Self.parts(outputs, rows).map { ($0, 0..<0) }
     }
-    return Self.parts(outputs, Self.blockRows).flatMap { out in
+    return Self.parts(outputs, rows).flatMap { out in
       Self.parts(inputs, Self.blockColumns).map { (out, $0) }
     }
   }

@@ -133,7 +133,9 @@ extension EncoderPass {
 
   /// Computes `gradients` as one job of many blocks.
   func compute(_ gradients: [WeightGradient]) {
-    let blocks = gradients.enumerated().flatMap { i, d in d.blocks.map { (i, $0) } }
+    let blocks = gradients.enumerated().flatMap { i, d in
+      d.blocks(rows: gradientBlockRows).map { (i, $0) }
+    }
     pool.run(blocks.count) { task, thread in
       let (i, block) = blocks[task]
       gradients[i].compute(block, contract: contract, scratch: scratch(of: thread))

@@ -33,7 +33,7 @@ struct PairScores {
 
   /// `s = q·k / √width` of every pair: queries and keys are `[S, width]` with the pitch `ld`.
   func fill(queries: UnsafePointer<Float>, keys rows: UnsafePointer<Float>, _ ld: Int) {
-    MicroProduct.transpose(keys, pitch, rows, ld, rows: tokens, columns: Self.width)
+    LaneTranspose.write(keys, pitch: pitch, rows, ld, rows: tokens, columns: Self.width)
     MicroProduct.multiply(
       tokens, pitch, Self.width, queries, ld, 1, keys, pitch, accumulate: false, values, pitch)
     forLanes(tokens * pitch) { i, _ in values.store(values.lanes(i) * Self.scale, at: i) }

@@ -42,7 +42,7 @@ struct Attention {
     let pitch = w.pitch
     let keysT = scratch, scores = keysT + 2 * width * pitch
     let mask = scores + Dropout.room(for: Self.tile * pitch)
-    MicroProduct.transpose(keysT, pitch, w.k, w.ldk, rows: w.keys, columns: width)
+    LaneTranspose.write(keysT, pitch: pitch, w.k, w.ldk, rows: w.keys, columns: width)
     for start in stride(from: 0, to: w.queries, by: Self.tile) {
       let rows = min(Self.tile, w.queries - start)
       MicroProduct.multiply(
@@ -118,8 +118,8 @@ struct Attention {
     let probabilities = valuesT + width * pitch
     let mask = probabilities + Dropout.room(for: Self.tile * pitch)
     let gradient = mask + Dropout.room(for: Self.tile * pitch)
-    MicroProduct.transpose(keysT, pitch, w.k, w.ldk, rows: w.keys, columns: width)
-    MicroProduct.transpose(valuesT, pitch, w.v, w.ldk, rows: w.keys, columns: width)
+    LaneTranspose.write(keysT, pitch: pitch, w.k, w.ldk, rows: w.keys, columns: width)
+    LaneTranspose.write(valuesT, pitch: pitch, w.v, w.ldk, rows: w.keys, columns: width)
     for start in stride(from: 0, to: w.queries, by: Self.tile) {
       let rows = min(Self.tile, w.queries - start)
       let q = w.q + start * w.ldq, dc = dContext + start * ldd

@@ -156,18 +156,4 @@ enum MicroProduct {
       }
     }
   }
-
-  /// `t[columns, ldt]` from `a[rows, columns]`, its columns past `rows` zero.
-  static func transpose(
-    _ t: UnsafeMutablePointer<Float>, _ ldt: Int, _ a: UnsafePointer<Float>, _ lda: Int, rows: Int,
-    columns: Int
-  ) {
-    for row in 0..<rows {
-      let source = a + row * lda
-      for column in 0..<columns { t[column * ldt + row] = source[column] }
-    }
-    for column in 0..<columns {
-      for row in rows..<ldt { t[column * ldt + row] = 0 }
-    }
-  }
 }
