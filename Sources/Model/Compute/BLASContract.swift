@@ -97,18 +97,20 @@ package struct BLASContract: Sendable, Equatable {
   /// Whether blocks of a weight gradient's product have the bits of the whole.
   private static func blocksAreIndependent(rows: Int, outputs: Int, inputs: Int) -> Bool {
     let a = numbers(rows * outputs, salt: 6), b = numbers(rows * inputs, salt: 7)
+    // Added to, as leaves are.
+    let start = numbers(outputs * inputs, salt: 8)
     func product(_ height: Int) -> [Float] {
-      var c = [Float](repeating: 0, count: outputs * inputs)
+      var c = start
       a.withUnsafeBufferPointer { a in
         b.withUnsafeBufferPointer { b in
           c.withUnsafeMutableBufferPointer { c in
             guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else {
               return
             }
-            for start in stride(from: 0, to: outputs, by: height) {
+            for row in stride(from: 0, to: outputs, by: height) {
               BLAS.multiply(
-                min(height, outputs - start), inputs, rows, a + start, outputs, transposeA: true,
-                b, inputs, beta: 0, c + start * inputs, inputs)
+                min(height, outputs - row), inputs, rows, a + row, outputs, transposeA: true,
+                b, inputs, beta: 1, c + row * inputs, inputs)
             }
           }
         }

@@ -6,7 +6,8 @@ enum HeadLoss {
   ///
   /// `power`: the one of the sigmoids that makes them probabilities.
   static func compute(
-    _ outputs: UnsafePointer<Float>, target: UnsafePointer<Float>, head: Head, power: Int = 1,
+    _ outputs: UnsafePointer<Float>, target: UnsafePointer<Float>, head: Head,
+    power: SigmoidPower = .one,
     gradient d: UnsafeMutablePointer<Float>?
   ) -> Double {
     let c = head.outputs
@@ -18,9 +19,9 @@ enum HeadLoss {
       for j in 0..<c {
         let clipped = head.loss == .sigmoidClipped
         let own =
-          power == 1
+          power.power == 1
           ? sigmoid(outputs[j], target[j], clipped: clipped) { d?[j] = $0 }
-          : SigmoidPower(power).loss(outputs[j], target[j], clipped: clipped) { d?[j] = $0 }
+          : power.loss(outputs[j], target[j], clipped: clipped) { d?[j] = $0 }
         guard let gamma = head.regularization.focal else {
           loss += own
           continue

@@ -77,7 +77,7 @@ struct RelationPass: HeadPass {
         let place = (first + token) * width
         loss += HeadLoss.compute(
           dense.values + place, target: truth.baseAddress.unsafelyUnwrapped + token * width,
-          head: head, power: power.power, gradient: dense.gradient.map { $0 + place })
+          head: head, power: power, gradient: dense.gradient.map { $0 + place })
       }
       return loss
     }

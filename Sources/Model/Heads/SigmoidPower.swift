@@ -1,16 +1,23 @@
-import Foundation
-
 /// A probability that is a power of a sigmoid, `p = σ(z)ⁿ`, and its cross-entropy.
 ///
-/// Where ones are rare a power starts them low: an untrained output of 0 is a probability of 2⁻ⁿ (Su, "Relation extraction with
-/// the cascade of pointers", bert4keras 0.11, `task_relation_extraction.py`, with n = 2 for subjects and 4 for objects).
+/// Where ones are rare a power starts them low: an untrained output of 0 is a probability of 2⁻ⁿ (bert4keras 0.11, its example of
+/// relation extraction, with n = 2 for subjects and 4 for objects).
 struct SigmoidPower {
+  static let one = SigmoidPower(1)
+
   /// At least 1.
   let power: Int
+  /// The logits between which Keras does not clip the probability.
+  private let clip: (low: Float, high: Float)
 
   init(_ power: Int) {
     precondition(power >= 1, "a sigmoid to the power of \(power)")
     self.power = power
+    func logit(_ p: Double) -> Float {
+      let sigmoid = DoubleMath.exp(DoubleMath.log(p) / Double(power))
+      return Float(DoubleMath.log(sigmoid) - DoubleMath.log(1 - sigmoid))
+    }
+    clip = (logit(1e-7), logit(Double(1 - Float(1e-7))))
   }
 
   func probability(_ logit: Float) -> Float {
@@ -28,9 +35,8 @@ struct SigmoidPower {
   func loss(
     _ logit: Float, _ target: Float, clipped: Bool, _ gradient: (Float) -> Void
   ) -> Double {
-    let bounds = clip
-    let isInside = !clipped || (logit > bounds.low && logit < bounds.high)
-    let z = Double(isInside ? logit : min(max(logit, bounds.low), bounds.high))
+    let isInside = !clipped || (logit > clip.low && logit < clip.high)
+    let z = Double(isInside ? logit : min(max(logit, clip.low), clip.high))
     let small = DoubleMath.exp(-abs(z)), sigmoid = z < 0 ? small / (1 + small) : 1 / (1 + small)
     let rest = z < 0 ? 1 / (1 + small) : small / (1 + small)
     var sum = 0.0, term = 1.0
@@ -42,14 +48,5 @@ struct SigmoidPower {
     let ofOnes = n * (max(-z, 0) + log), ofZeros = max(z, 0) + log - DoubleMath.log(sum)
     gradient(isInside ? Float((1 - t) * n * term / sum - t * n * rest) : 0)
     return t * ofOnes + (1 - t) * ofZeros
-  }
-
-  /// The logits between which the probability is not clipped.
-  private var clip: (low: Float, high: Float) {
-    func logit(_ p: Double) -> Float {
-      let sigmoid = pow(p, 1 / Double(power))
-      return Float(log(sigmoid) - log1p(-sigmoid))
-    }
-    return (logit(1e-7), logit(Double(1 - Float(1e-7))))
   }
 }
