@@ -33,6 +33,13 @@ func onRanks<Result: Sendable>(
   return try (0..<count).map { try all[$0].unwrapped().get() }
 }
 
+/// What ranks were told by `Settings.onNotice`.
+final class Notices: Sendable {
+  private let lines = Mutex<[String]>([])
+  func add(_ line: String) { lines.withLock { $0.append(line) } }
+  var all: [String] { lines.withLock { $0 } }
+}
+
 extension Optional {
   struct Missing: Error {}
   func unwrapped() throws -> Wrapped {

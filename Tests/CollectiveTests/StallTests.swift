@@ -7,12 +7,6 @@ import Testing
 ///
 /// The durations here say when a stall is declared; no test asserts how fast anything is.
 @Suite(.serialized) struct StallTests {
-  private final class Notices: Sendable {
-    private let lines = Mutex<[String]>([])
-    func add(_ line: String) { lines.withLock { $0.append(line) } }
-    var all: [String] { lines.withLock { $0 } }
-  }
-
   private func settings(_ rank: Int, notices: Notices) -> CollectiveEngine.Settings {
     var settings = CollectiveEngine.Settings.threaded()
     settings.heartbeatSeconds = 0.02

@@ -50,10 +50,12 @@ struct MPIRunTests {
     #expect(together.status == 0, "\(together.messages)")
     #expect(together.lines.dropLast().last == alone.lines.last)
     #expect(together.lines.filter { $0.hasPrefix("weights sha256") }.count == 1)
-    let cooperative = try Self.ranks(
-      3, "exec $TRAIN --run cooperative", in: task, options: "--progress cooperative")
-    #expect(cooperative.status == 0, "\(cooperative.messages)")
-    #expect(cooperative.lines.dropLast().last == alone.lines.last)
+    for progress in ["thread", "cooperative"] {
+      let made = try Self.ranks(
+        3, "exec $TRAIN --run \(progress)", in: task, options: "--progress \(progress)")
+      #expect(made.status == 0, "\(made.messages)")
+      #expect(made.lines.dropLast().last == alone.lines.last)
+    }
   }
 
   @Test(arguments: ["--shard", "--no-shard"])

@@ -24,6 +24,20 @@ extension CollectiveEngine {
     progressLock.withLock { (0..<size).filter { table.host(of: $0) == table.host(of: rank) } }
   }
 
+  /// Settles who moves messages where the settings leave it open, for ranks that compute with `threads` threads each.
+  ///
+  /// Without a core to spare on a host of `processors` a thread of its own takes time from computing: it is given up where all ranks
+  /// are on that host. Over a network it is kept, because a link is used evenly only by who looks at it all the time (both were
+  /// measured: `Documentation/Communication.md`). Ranks have been introduced; each decides for itself, and any mixture works.
+  package func settleProgress(
+    threads: Int, processors: Int = ProcessInfo.processInfo.processorCount
+  ) {
+    guard settings.progress == .automatic, size > 1, ranksOfThisHost.count == size,
+      size * threads >= processors
+    else { return }
+    becomeCooperative()
+  }
+
   /// Something every rank must hold the same value of, such as the hash of the recipe.
   package struct SharedItem: Sendable, Equatable {
     package let name: String

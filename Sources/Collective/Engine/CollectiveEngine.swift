@@ -11,14 +11,16 @@ import Synchronization
 package final class CollectiveEngine: @unchecked Sendable {
   /// Who moves messages on.
   package enum Progress: String, Sendable, Codable, CaseIterable {
-    /// A thread of its own: full overlap where a core is free for it.
+    /// A thread of its own, until `settleProgress` finds that all ranks share one host and leave it no core: then cooperative.
+    case automatic
+    /// A thread of its own: full overlap where a core is free for it, and links that are used evenly.
     case thread
     /// Whoever calls `poll` or waits: for ranks that share their cores.
     case cooperative
   }
 
   package struct Settings: Sendable {
-    package var progress = Progress.thread
+    package var progress = Progress.automatic
     /// With cooperative progress, how often a thread that sleeps between looks after the messages, whatever the rank is doing: its
     /// heartbeats go on while it reads rows or writes a checkpoint.
     ///
@@ -76,6 +78,9 @@ package final class CollectiveEngine: @unchecked Sendable {
   var ownPhase = Phase(now: monotonicSeconds())
   var isStopping = false
   private var threadEnded = false
+  private let hasThread: Bool
+  /// Stored under `gate`, so that a thread that waits there sees it change.
+  private let threadMoves: Atomic<Bool>
 
   // Guarded by `progressLock`: the engine's own state.
   let progressLock = NSLock()
@@ -98,9 +103,14 @@ package final class CollectiveEngine: @unchecked Sendable {
     self.settings = settings
     table = PhaseTable(ranks: communicator.size, now: monotonicSeconds())
     table.rename(communicator.rank, host: settings.host, process: settings.process)
+    let moves = settings.progress != .cooperative && communicator.size > 1
+    threadMoves = Atomic(moves)
+    hasThread = moves || settings.idlePollSeconds != nil && communicator.size > 1
     guard hasThread else { return }
     let thread = Thread { [self] in
-      if let seconds = idlePollSeconds { lookNowAndThen(every: seconds) } else { loop() }
+      loop()
+      if let seconds = settings.idlePollSeconds { lookNowAndThen(every: seconds) }
+      endThread()
     }
     thread.name = "lockstep-comm"
     thread.start()
@@ -109,13 +119,10 @@ package final class CollectiveEngine: @unchecked Sendable {
   /// Whether a thread of its own moves messages.
   ///
   /// A single process has nobody to talk to and no thread.
-  var usesThread: Bool { settings.progress == .thread && size > 1 }
+  var usesThread: Bool { threadMoves.load(ordering: .acquiring) }
 
-  private var idlePollSeconds: Double? {
-    settings.progress == .cooperative && size > 1 ? settings.idlePollSeconds : nil
-  }
-
-  private var hasThread: Bool { usesThread || idlePollSeconds != nil }
+  /// Who moves messages now: `thread` or `cooperative`.
+  package var progress: Progress { usesThread ? .thread : .cooperative }
 
   /// Seconds since the engine was made: the clock of the flight recorder.
   package var seconds: Double { monotonicSeconds() - startTime }
@@ -217,7 +224,7 @@ package final class CollectiveEngine: @unchecked Sendable {
 
   private func loop() {
     var backoff = Backoff()
-    while !gate.withLock({ isStopping }) {
+    while usesThread, !gate.withLock({ isStopping }) {
       let (moved, busy) = progressLock.withLock { (progressOnce(), !running.isEmpty) }
       if moved {
         backoff.reset()
@@ -226,13 +233,20 @@ package final class CollectiveEngine: @unchecked Sendable {
       } else {
         // Nothing to do: look for control messages now and then, and wake at once for a submission.
         gate.lock()
-        if submissions.isEmpty && !isStopping {
+        if submissions.isEmpty && usesThread && !isStopping {
           _ = gate.wait(until: Date(timeIntervalSinceNow: 5e-3))
         }
         gate.unlock()
       }
     }
-    endThread()
+  }
+
+  /// Leaves the messages to whoever calls `poll` or waits, from now on.
+  func becomeCooperative() {
+    gate.lock()
+    threadMoves.store(false, ordering: .releasing)
+    gate.broadcast()
+    gate.unlock()
   }
 
   /// Polls every `seconds` seconds, for when nobody else does.
@@ -244,7 +258,6 @@ package final class CollectiveEngine: @unchecked Sendable {
       while !isStopping, gate.wait(until: next) {}
       gate.unlock()
     }
-    endThread()
   }
 
   private func endThread() {

@@ -22,9 +22,12 @@ package final class RankGroup {
     try RankGroup(CollectiveEngine(SingleProcess()), leaves: leaves)
   }
 
-  /// Where nobody else moves this rank's messages, lets `pool` do so between its tiles.
+  /// Settles who moves this rank's messages while `pool` computes; where that is nobody else, lets `pool` do so between its tiles.
+  ///
+  /// The ranks have been introduced.
   package func poll(from pool: ThreadPool) {
-    guard collective.settings.progress == .cooperative, size > 1 else { return }
+    collective.settleProgress(threads: pool.threads)
+    guard collective.progress == .cooperative, size > 1 else { return }
     pool.betweenTiles = { [collective] in collective.poll() }
   }
 

@@ -126,7 +126,7 @@ struct Bench: ParsableCommand {
     if json {
       try Console.print(
         "{\"model\":\"\(model.rawValue)\",\"batch\":\(batch),\"length\":\(length),\"lengths\":\"\(lengths.rawValue)\","
-          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"exchangeSeconds\":\(result.trace.busy),\"hideableSeconds\":\(result.trace.hideable),\"hiddenSeconds\":\(result.trace.hidden),\"hiddenShare\":\(result.hiddenShare),\"exchange\":\"\(exchange.exchange.rawValue)\",\"wire\":\"\(exchange.wire.rawValue)\",\"progress\":\"\(exchange.progress.rawValue)\",\"sentBytes\":\(result.sentBytes),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
+          + "\"threads\":\(threadCount),\"ranks\":\(group.size),\"waitSeconds\":\(result.waitSeconds),\"exchangeSeconds\":\(result.trace.busy),\"hideableSeconds\":\(result.trace.hideable),\"hiddenSeconds\":\(result.trace.hidden),\"hiddenShare\":\(result.hiddenShare),\"exchange\":\"\(exchange.exchange.rawValue)\",\"wire\":\"\(exchange.wire.rawValue)\",\"progress\":\"\(collective.progress.rawValue)\",\"sentBytes\":\(result.sentBytes),\"leaves\":\(leaves),\"steps\":\(steps),\"tokens\":\(result.tokens),"
           + "\"medianSeconds\":\(result.medianSeconds),\"bestSeconds\":\(result.bestSeconds),"
           + "\"medianGFLOPs\":\(rates.median),\"bestGFLOPs\":\(rates.best),"
           + "\"tokensPerSecond\":\(Double(result.tokens) / result.medianSeconds),"

@@ -28,7 +28,7 @@ struct ExchangeOptions: ParsableArguments {
 
   @Option(
     help:
-      "Who moves messages: a thread of its own, or (cooperative) the computing threads' caller between tiles."
+      "Who moves messages: thread, one of its own; cooperative, the computing threads' caller between tiles; automatic, the latter where all ranks share one host and leave it no core, else the former."
   )
   var progress = CollectiveEngine.Settings().progress
 
