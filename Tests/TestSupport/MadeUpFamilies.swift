@@ -42,7 +42,7 @@ package struct MadeUpFamily: Sendable, CustomStringConvertible {
     [
       tagging("crf"), tagging("softmax"), tagging("global-pointer"), relation("mean"),
       relation("layer-norm"),
-      relation("powers", section: "conditioning: layer-norm, subjectPower: 2, objectPower: 4"),
+      relation("powers", section: "conditioning: pre-norm, subjectPower: 2, objectPower: 4"),
       relation("gplinker", section: "method: gplinker"), eventSubject, reading,
       maskedLM, classification, multiLabel,
       pair("joined pair", "", steps: 80), pair("siamese", "difference", steps: 120),

@@ -53,7 +53,8 @@ extension EncoderPass {
     let first = range.lowerBound, count = range.count
     normBackward(
       layer, range, mask, dz: g.middle, dy: g.output, normal: layer.normal2, r: layer.r2,
-      norm: o.outputNorm, product: g.down, purpose: .feedForwardDropout, number)
+      norm: o.outputNorm, product: g.down, fromHead: layer.sum == nil ? nil : g.sum,
+      purpose: .feedForwardDropout, number)
     let d = g.preactivation + first * f
     RowProduct.backward(
       count, f, h, g.down + first * h, h, parameters + o.downWeight, accumulate: false, d, f)
@@ -70,12 +71,12 @@ extension EncoderPass {
       g.context + first * h, h)
   }
 
-  /// `dz` of `y = LN(z)`, and the gradient `product` of the dense output that dropout let through.
+  /// `dz` of `y = LN(z)` and of `fromHead`, and the gradient `product` of the dense output that dropout let through.
   private func normBackward(
     _ layer: Layer, _ range: Range<Int>, _ mask: UnsafeMutablePointer<Float>,
     dz: UnsafeMutablePointer<Float>, dy: UnsafePointer<Float>, normal: UnsafePointer<Float>,
     r: UnsafePointer<Float>, norm: ParameterOffsets.Norm, product: UnsafeMutablePointer<Float>,
-    purpose: RandomPurpose, _ number: Int
+    fromHead: UnsafePointer<Float>? = nil, purpose: RandomPurpose, _ number: Int
   ) {
     let h = hidden, rowSet = rows(layer)
     for row in range {
@@ -83,6 +84,9 @@ extension EncoderPass {
       LayerNorm.backward(
         dz: d, dy: dy + row * h, normal: normal + row * h, r: r[row],
         gamma: parameters + norm.gamma, width: h)
+      if let share = fromHead.map({ $0 + row * h }) {
+        forLanes(h) { i, n in d.store(d.lanes(i, n) + share.lanes(i, n), at: i, n) }
+      }
       if let hiddenDropout {
         fillMask(mask, hiddenDropout, rowSet, row, purpose, number)
         forLanes(h) { i, n in p.store(d.lanes(i, n) * mask.lanes(i, n), at: i, n) }

@@ -156,16 +156,16 @@ extension EncoderPass {
     addAndNormalize(
       layer, range, mask, product: layer.normal2, from: scratch - first * f, f,
       weight: o.downWeight, bias: o.downBias, residual: layer.middle, norm: o.outputNorm,
-      output: layer.output, r: layer.r2, purpose: .feedForwardDropout, number)
+      output: layer.output, r: layer.r2, sum: layer.sum, purpose: .feedForwardDropout, number)
   }
 
-  /// `output = LN(residual + Dropout(from · weightᵀ + bias))`; `product` becomes x̂.
+  /// `output = LN(residual + Dropout(from · weightᵀ + bias))`; `product` becomes x̂, `sum` what is normalised.
   private func addAndNormalize(
     _ layer: Layer, _ range: Range<Int>, _ mask: UnsafeMutablePointer<Float>,
     product: UnsafeMutablePointer<Float>, from: UnsafePointer<Float>, _ inputs: Int, weight: Int,
     bias: Int, residual: UnsafePointer<Float>, norm: ParameterOffsets.Norm,
-    output: UnsafeMutablePointer<Float>, r: UnsafeMutablePointer<Float>, purpose: RandomPurpose,
-    _ number: Int
+    output: UnsafeMutablePointer<Float>, r: UnsafeMutablePointer<Float>,
+    sum: UnsafeMutablePointer<Float>? = nil, purpose: RandomPurpose, _ number: Int
   ) {
     let h = hidden, rowSet = rows(layer), bias = parameters + bias
     RowProduct.forward(
@@ -185,6 +185,7 @@ extension EncoderPass {
           z.store(x.lanes(i, n) + (z.lanes(i, n) + bias.lanes(i, n)), at: i, n)
         }
       }
+      if let sum { (sum + row * h).update(from: z, count: h) }
       r[row] = LayerNorm.forward(
         y: output + row * h, z: z, width: h, gamma: parameters + norm.gamma,
         beta: parameters + norm.beta, epsilon: configuration.layerNormEpsilon)

@@ -19,6 +19,8 @@ struct EncoderPass {
     var middle: UnsafeMutablePointer<Float>, preactivation: UnsafeMutablePointer<Float>
     var normal2: UnsafeMutablePointer<Float>, r2: UnsafeMutablePointer<Float>
     var output: UnsafeMutablePointer<Float>
+    /// A copy of what the second norm reads `[T, H]`, where the head asks for it: of the last layer only.
+    var sum: UnsafeMutablePointer<Float>?
     /// Whether only [CLS] rows are computed.
     var firstTokensOnly: Bool
   }
@@ -33,6 +35,8 @@ struct EncoderPass {
     var attention: UnsafeMutablePointer<Float>, context: UnsafeMutablePointer<Float>
     /// Gradient of queries, keys and values `[T, 3H]`.
     var projection: UnsafeMutablePointer<Float>
+    /// The head's gradient of the last layer's sums `[T, H]`.
+    var sum: UnsafeMutablePointer<Float>?
   }
 
   let configuration: BertConfiguration
@@ -70,6 +74,8 @@ struct EncoderPass {
     var trains: Bool
     /// Compute only [CLS] rows in the last layer.
     var readsFirstTokensOnly: Bool
+    /// Keep what the last layer's second norm reads.
+    var keepsLastSums = false
     /// Layers to run.
     var depth: Int
     /// Keep only the layers' inputs and compute the rest again in backward.
@@ -127,12 +133,15 @@ struct EncoderPass {
       }
       input = layers[number].output
     }
+    let keepsSums = settings.keepsLastSums && !layers.isEmpty
+    if keepsSums { layers[layers.count - 1].sum = plan.take(t * h) }
     gradients = nil
     if settings.trains {
       gradients = Gradients(
         output: plan.take(t * h), middle: plan.take(t * h), input: plan.take(t * h),
         down: plan.take(t * h), preactivation: plan.take(t * f), attention: plan.take(t * h),
-        context: plan.take(t * h), projection: plan.take(t * 3 * h))
+        context: plan.take(t * h), projection: plan.take(t * 3 * h),
+        sum: keepsSums ? plan.take(t * h) : nil)
     }
     let tileRows = (tokens.tiles + firsts.tiles).map(\.count).max() ?? 0
     let keys = batch.sequences.map(\.ids.count).max() ?? 0

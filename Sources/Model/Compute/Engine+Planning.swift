@@ -11,17 +11,19 @@ extension Engine {
     let nowhere = Arena(count: 0)
     let settings = EncoderPass.Settings(
       trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
+      keepsLastSums: head.readsLastSums,
       depth: configuration.layerCount,
       recomputes: recomputes, dropout: (nil, nil))
     var most = 0
     for start in stride(from: 0, to: leaves, by: size) {
       let part = batch.leaves(start..<min(start + size, leaves))
       var plan = Workspace.Plan.measuring
-      _ = EncoderPass(self, part, parameters: nowhere.base, settings: settings, plan: &plan)
+      let encoder = EncoderPass(
+        self, part, parameters: nowhere.base, settings: settings, plan: &plan)
       _ = makeHeadPass(
         head, part, parameters: nowhere.base,
         dropout: Dropout(rate: head.dropout, seed: 0, step: 0),
-        trains: true, plan: &plan)
+        trains: true, encoder: encoder, plan: &plan)
       most = max(most, plan.used)
     }
     let partials = LeafFold.slots(leaves: (leaves + size - 1) / size)
@@ -36,6 +38,7 @@ extension Engine {
     }
     let settings = EncoderPass.Settings(
       trains: false, readsFirstTokensOnly: head.readsFirstTokensOnly,
+      keepsLastSums: head.readsLastSums,
       depth: configuration.layerCount, dropout: (nil, nil))
     let nowhere = Arena(count: 0)
     // Most tokens, or the longest sequences, which are in the last one.
@@ -43,9 +46,11 @@ extension Engine {
     return candidates.map { candidate in
       let batch = Self.inferenceBatch(sequences, candidate.numbers)
       var plan = Workspace.Plan.measuring
-      _ = EncoderPass(self, batch, parameters: nowhere.base, settings: settings, plan: &plan)
+      let encoder = EncoderPass(
+        self, batch, parameters: nowhere.base, settings: settings, plan: &plan)
       _ = makeHeadPass(
-        head, batch, parameters: nowhere.base, dropout: nil, trains: false, plan: &plan)
+        head, batch, parameters: nowhere.base, dropout: nil, trains: false, encoder: encoder,
+        plan: &plan)
       return plan.used * MemoryLayout<Float>.stride
     }.max() ?? 0
   }

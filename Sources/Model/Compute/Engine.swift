@@ -163,6 +163,7 @@ package final class Engine {
     }
     let settings = EncoderPass.Settings(
       trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
+      keepsLastSums: head.readsLastSums,
       depth: configuration.layerCount,
       recomputes: recomputes,
       dropout: (dropout(configuration.hiddenDropout), dropout(configuration.attentionDropout)))
@@ -171,7 +172,7 @@ package final class Engine {
         self, batch, parameters: parameters.base, settings: settings, plan: &plan)
       let headPass = makeHeadPass(
         head, batch, parameters: parameters.base, dropout: dropout(head.dropout), trains: true,
-        plan: &plan)
+        encoder: encoder, plan: &plan)
       return (encoder, headPass)
     }
     guard let gradients = encoder.gradients, let last = encoder.layers.last else {
@@ -193,17 +194,18 @@ package final class Engine {
     _ batch: PackedBatch, parameters: Arena, depth: Int, readsFirstTokensOnly: Bool,
     _ read: (EncoderPass, (any HeadPass)?, UnsafeMutablePointer<Float>) -> Result
   ) -> Result {
-    let settings = EncoderPass.Settings(
-      trains: false, readsFirstTokensOnly: readsFirstTokensOnly, depth: depth,
-      dropout: (nil, nil))
     // A head reads the rows that it is made for, or is not there.
     let head = head.flatMap { $0.readsFirstTokensOnly == readsFirstTokensOnly ? $0 : nil }
+    let settings = EncoderPass.Settings(
+      trains: false, readsFirstTokensOnly: readsFirstTokensOnly,
+      keepsLastSums: head?.readsLastSums ?? false, depth: depth, dropout: (nil, nil))
     let (encoder, headPass) = workspace.lay { plan in
       let encoder = EncoderPass(
         self, batch, parameters: parameters.base, settings: settings, plan: &plan)
       let headPass = head.map {
         makeHeadPass(
-          $0, batch, parameters: parameters.base, dropout: nil, trains: false, plan: &plan)
+          $0, batch, parameters: parameters.base, dropout: nil, trains: false, encoder: encoder,
+          plan: &plan)
       }
       return (encoder, headPass)
     }

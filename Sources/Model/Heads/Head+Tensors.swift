@@ -25,7 +25,7 @@ extension Head {
     case .span: return Self.dense("qa_outputs", [2, h])
     case .relation(let relation):
       return Self.dense("subject", [2, h])
-        + (relation.conditioning == .layerNorm ? Self.condition(h) : [])
+        + (relation.conditioning != .mean ? Self.condition(h) : [])
         + Self.dense("object", [2 * outputs, h])
     case .gplinker:
       return GPLinkerPass.layers(outputs).flatMap { Self.dense($0.name, [$0.outputs, h]) }

@@ -66,8 +66,10 @@ package struct Head: Sendable, Equatable, Codable {
   package enum Conditioning: String, Sendable, Codable, CaseIterable {
     /// The mean of its two vectors is added to every token.
     case mean
-    /// Its two vectors set gain and bias of a layer norm.
+    /// Its two vectors set gain and bias of a layer norm of the last layer's output.
     case layerNorm = "layer-norm"
+    /// The same of the sum that the last layer's own norm reads: both vectors and what is normalised come from there (bert4keras).
+    case preNorm = "pre-norm"
   }
 
   /// Probabilities from which a token is a start and an end.
@@ -179,6 +181,11 @@ package struct Head: Sendable, Equatable, Codable {
     case .siamese(let comparison):
       return "\(count) of two vectors (\(comparison.rawValue)), \(loss.rawValue)"
     }
+  }
+
+  /// Whether the head reads the sums `[T, H]` in front of the last layer's norm as well.
+  var readsLastSums: Bool {
+    if case .relation(let relation) = kind { relation.conditioning == .preNorm } else { false }
   }
 
   /// Whether the last layer's [CLS] rows are all that the head reads.

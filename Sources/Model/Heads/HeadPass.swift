@@ -73,12 +73,12 @@ extension Engine {
   /// The pass of this engine's head over `batch`, laid out in `plan`.
   func makeHeadPass(
     _ head: Head, _ batch: PackedBatch, parameters: UnsafePointer<Float>, dropout: Dropout?,
-    trains: Bool, plan: inout Workspace.Plan
+    trains: Bool, encoder: EncoderPass, plan: inout Workspace.Plan
   ) -> any HeadPass {
     let setting = HeadSetting(
       engine: self, head: trains ? head : head.evaluated, batch: batch, parameters: parameters,
       dropout: dropout,
-      trains: trains)
+      trains: trains, lastSums: encoder.layers.last?.sum, dLastSums: encoder.gradients?.sum)
     switch head.kind {
     case .sentence: return SentencePass(setting, plan: &plan)
     case .tokens: return TokenPass(setting, plan: &plan)
@@ -109,6 +109,8 @@ struct HeadSetting {
   var dropout: Dropout?
   /// Whether gradients are wanted.
   var trains: Bool
+  /// What the last layer's norm reads `[T, H]`, and where the head's gradient of it goes: for a head that `readsLastSums`.
+  var lastSums: UnsafeMutablePointer<Float>?, dLastSums: UnsafeMutablePointer<Float>?
 
   var hidden: Int { engine.configuration.hiddenSize }
   /// Rows that the head reads.

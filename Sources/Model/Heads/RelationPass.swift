@@ -2,7 +2,7 @@
 ///
 /// Subjects: start and end of each token, two sigmoids. Objects: start and end of each token for each of `C` predicates, read from tokens
 /// that know the subject: its two vectors' mean is added to every token (the recipe of 2019), or they condition a
-/// layer norm (bert4keras, of the layer's output). Probabilities may be powers of the sigmoids (`SigmoidPower`).
+/// layer norm, of the last layer's output or of the sum in front of that layer's own norm (bert4keras). Probabilities may be powers of the sigmoids (`SigmoidPower`).
 struct RelationPass: HeadPass {
   private let setting: HeadSetting
   private let relation: Head.Relation
@@ -36,16 +36,22 @@ struct RelationPass: HeadPass {
     let targets = (0..<batch.exampleCount).map { batch.target($0) }
     // Without a target there is no subject yet: `values` finds them.
     guard setting.trains || targets.contains(where: { !$0.isEmpty }) else { return }
+    let t = known(rows)
     encoder.pool.run(batch.exampleCount) { example, _ in
       guard !targets[example].isEmpty else { return }
       let target = RelationTarget(targets[example])
       condition.forward(
-        example, rows, batch.offsets[example]..<batch.offsets[example + 1],
+        example, t, batch.offsets[example]..<batch.offsets[example + 1],
         subject: (target.first, target.last), into: conditioned)
     }
     encoder.forEachTile(of: tokens) { range, mask in
       object.forward(encoder, tokens, range, x: conditioned, mask: mask)
     }
+  }
+
+  /// What is told the subject: the last layer's outputs `rows`, or the sums that its norm reads.
+  private func known(_ rows: UnsafePointer<Float>) -> UnsafePointer<Float> {
+    setting.lastSums.map { UnsafePointer($0) } ?? rows
   }
 
   func loss(ofExample example: Int, _ batch: PackedBatch) -> Double {
@@ -94,9 +100,13 @@ struct RelationPass: HeadPass {
     }
     encoder.pool.run(batch.exampleCount) { example, _ in
       let target = RelationTarget(batch.target(example))
+      let range = batch.offsets[example]..<batch.offsets[example + 1], h = setting.hidden
+      // The outputs' gradient already holds the subject head's share; that of the sums begins here.
+      setting.dLastSums?.advanced(by: range.lowerBound * h).update(
+        repeating: 0, count: range.count * h)
       condition.backward(
-        example, batch.offsets[example]..<batch.offsets[example + 1],
-        subject: (target.first, target.last), dConditioned, into: d)
+        example, range, subject: (target.first, target.last), dConditioned,
+        into: setting.dLastSums ?? d)
     }
   }
 
@@ -160,7 +170,7 @@ struct RelationPass: HeadPass {
     let scores = copy + count * h
     var found: [Float] = []
     for (number, span) in subjects.enumerated() {
-      condition.compute(rows, range, subject: span, into: copy)
+      condition.compute(known(rows), range, subject: span, into: copy)
       RowProduct.forward(
         count, 2 * c, h, copy, h, setting.parameters + object.weight, scores, 2 * c)
       if let bias = object.bias {

@@ -1,7 +1,8 @@
 /// Makes tokens know a subject, given by its first and last token `k₁`, `k₂`.
 ///
-/// `.mean`: `t′ = t + (t[k₁] + t[k₂]) / 2`. `.layerNorm`: `t′ = (γ + W_γ c) · x̂ + (β + W_β c)` with `c = [t[k₁]; t[k₂]]`, where x̂ is
-/// `t` normalised; W start at zero, so that training begins with a plain layer norm.
+/// `.mean`: `t′ = t + (t[k₁] + t[k₂]) / 2`. Else `t′ = (γ + W_γ c) · x̂ + (β + W_β c)` with `c = [t[k₁]; t[k₂]]`, where x̂ is
+/// `t` normalised; W start at zero, so that training begins with a plain layer norm. Which `t` the head hands in: the last layer's
+/// outputs, or for `.preNorm` the sums in front of its norm.
 final class SubjectCondition {
   private let kind: Head.Conditioning
   private let hidden: Int
@@ -19,7 +20,7 @@ final class SubjectCondition {
     hidden = setting.hidden
     epsilon = setting.engine.configuration.layerNormEpsilon
     parameters = setting.parameters
-    guard kind == .layerNorm else { return }
+    guard kind != .mean else { return }
     norm = ParameterOffsets.Norm(
       gamma: setting.offset("condition.LayerNorm.weight"),
       beta: setting.offset("condition.LayerNorm.bias"))
@@ -54,7 +55,7 @@ final class SubjectCondition {
     into out: UnsafeMutablePointer<Float>
   ) {
     let h = hidden, t = rows + range.lowerBound * h
-    guard kind == .layerNorm else {
+    guard kind != .mean else {
       let a = t + subject.first * h, b = t + subject.last * h
       for row in 0..<range.count {
         let x = t + row * h, y = out + row * h
@@ -102,7 +103,7 @@ final class SubjectCondition {
   ) {
     let h = hidden, first = range.lowerBound
     let a = d + (first + subject.first) * h, b = d + (first + subject.last) * h
-    guard kind == .layerNorm, let normal, let r, let gains, let dGains else {
+    guard kind != .mean, let normal, let r, let gains, let dGains else {
       for row in range {
         let x = d + row * h, dy = dOut + row * h
         forLanes(h) { i, n in x.store(x.lanes(i, n) + dy.lanes(i, n), at: i, n) }

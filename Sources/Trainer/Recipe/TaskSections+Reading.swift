@@ -65,7 +65,7 @@ extension Recipe.Relation {
       )
     }
     conditioning =
-      reader.choice("conditioning", Head.Conditioning.self) ?? (isBert4keras ? .layerNorm : .mean)
+      reader.choice("conditioning", Head.Conditioning.self) ?? (isBert4keras ? .preNorm : .mean)
     startThreshold = reader.number("startThreshold", .fraction) ?? (isBert4keras ? 0.6 : 0.5)
     endThreshold = reader.number("endThreshold", .fraction) ?? (isBert4keras ? 0.5 : 0.4)
     // A power of 1 is named where the dialect has another one.

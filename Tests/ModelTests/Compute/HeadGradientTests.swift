@@ -70,7 +70,7 @@ import Testing
       i % 2 == 0 ? [0, 0] : [1, Float(count - 1)]
     },
     relation(.mean, .sigmoid), relation(.layerNorm, .sigmoid),
-    relation(.layerNorm, .sigmoid, powers: (2, 4)),
+    relation(.preNorm, .sigmoid), relation(.preNorm, .sigmoid, powers: (2, 4)),
     Case(name: "gplinker", head: Head(.gplinker, outputs: 3, loss: .softmax, dropout: 0)) {
       i, count in
       Head.linkerTarget(
