@@ -63,11 +63,11 @@ package final class Optimizer {
     self.multipliers = multipliers
     self.pool = pool
     self.averageDecay = averageDecay
-    average = averageDecay == nil ? nil : Arena(count: table.count)
+    average = averageDecay == nil ? nil : Arena(count: table.count, isPartial: true)
     decays = table.parameters.map(settings.decayGroups.decays)
     wordTable = WordTable(table)
-    firstMoment = Arena(count: table.count)
-    secondMoment = Arena(count: table.count)
+    firstMoment = Arena(count: table.count, isPartial: true)
+    secondMoment = Arena(count: table.count, isPartial: true)
     chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
     (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
   }
