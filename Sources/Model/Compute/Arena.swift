@@ -17,11 +17,11 @@ package final class Arena: @unchecked Sendable {
 
   /// An arena of zeros.
   ///
-  /// `isPartial`: this process may use only some of it, as a rank does of sharded state; then its memory comes in small pages, so that
-  /// what is not used is not there. All others ask the system for huge ones.
-  package convenience init(count: Int, isPartial: Bool = false) {
+  /// Of the first `partial` elements this process may use only some, as a rank does of sharded state: their memory comes in small
+  /// pages, so that what is not used is not there. For the others the system is asked for huge ones.
+  package convenience init(count: Int, partial: Int = 0) {
     if count >= Self.mappedCount {
-      self.init(mapped: count, isPartial: isPartial)
+      self.init(mapped: count, partial: partial)
     } else {
       self.init(allocated: count)
       base.initialize(repeating: 0, count: max(count, 1))
@@ -29,12 +29,18 @@ package final class Arena: @unchecked Sendable {
     touchedRows = []
   }
 
+  /// Zeros for a gradient of `table`; rows of the word table that no step touches take no memory.
+  package convenience init(gradientOf table: ParameterTable) {
+    self.init(
+      count: table.count, partial: table[ParameterTable.wordTable]?.range.upperBound ?? 0)
+  }
+
   /// From so many elements on memory comes from the system, page by page as it is first written: an arena of which a rank uses a share
   /// takes the memory of that share, and one that is given up is gone, whatever the heap holds beside it.
   private static let mappedCount = 1 << 18
   private let isMapped: Bool
 
-  private init(mapped count: Int, isPartial: Bool) {
+  private init(mapped count: Int, partial: Int) {
     let bytes = count * MemoryLayout<Float>.stride
     let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let memory, memory != MAP_FAILED else {
@@ -42,7 +48,9 @@ package final class Arena: @unchecked Sendable {
     }
     // A product walks down columns that are pages apart: with small pages the address translations cost some per cent of a step.
     // A system without huge pages refuses, and all works as before.
-    if !isPartial { madvise(memory, bytes, hugePages) }
+    let page = Int(getpagesize())
+    let small = (partial * MemoryLayout<Float>.stride + page - 1) / page * page
+    if small < bytes { madvise(memory + small, bytes - small, hugePages) }
     base = memory.bindMemory(to: Float.self, capacity: count)
     self.count = count
     isMapped = true
@@ -51,7 +59,7 @@ package final class Arena: @unchecked Sendable {
   /// Memory of any content, for a workspace that writes before it reads.
   convenience init(uninitialized count: Int) {
     if count >= Self.mappedCount {
-      self.init(mapped: count, isPartial: false)
+      self.init(mapped: count, partial: 0)
     } else {
       self.init(allocated: count)
     }

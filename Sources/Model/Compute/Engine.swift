@@ -116,7 +116,7 @@ package final class Engine {
 
   private func partial(_ slot: Int, _ gradient: Arena) -> Arena {
     if slot == 0 { return gradient }
-    while pending.count < slot { pending.append(Arena(count: table.count)) }
+    while pending.count < slot { pending.append(Arena(gradientOf: table)) }
     return pending[slot - 1]
   }
 

@@ -24,7 +24,7 @@ struct ParameterOffsets {
     func norm(_ name: String) -> Norm {
       Norm(gamma: at("\(name).LayerNorm.weight"), beta: at("\(name).LayerNorm.bias"))
     }
-    word = at("bert.embeddings.word_embeddings.weight")
+    word = at(ParameterTable.wordTable)
     position = at("bert.embeddings.position_embeddings.weight")
     segment = at("bert.embeddings.token_type_embeddings.weight")
     embeddingNorm = norm("bert.embeddings")

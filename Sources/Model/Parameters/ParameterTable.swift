@@ -34,6 +34,9 @@ package struct ParameterTable: Sendable, Equatable {
   }
 
   package subscript(name: String) -> Parameter? { index[name].map { parameters[$0] } }
+
+  /// The name of the word table `[V, H]`.
+  package static let wordTable = "bert.embeddings.word_embeddings.weight"
 }
 
 extension ParameterTable {
@@ -41,7 +44,7 @@ extension ParameterTable {
   package init(_ c: BertConfiguration, head: Head?) {
     self.init()
     let h = c.hiddenSize, f = c.intermediateSize
-    add("bert.embeddings.word_embeddings.weight", [c.vocabularySize, h], decays: true)
+    add(Self.wordTable, [c.vocabularySize, h], decays: true)
     add("bert.embeddings.position_embeddings.weight", [c.maximumPositions, h], decays: true)
     add("bert.embeddings.token_type_embeddings.weight", [c.segmentCount, h], decays: true)
     add("bert.embeddings.LayerNorm.weight", [h], decays: false)

@@ -59,7 +59,7 @@ package struct Conversion: Sendable {
     written = tensors.count
     byteCount = try SafetensorsWriter.write(
       tensors, to: folder.appending(path: "model.safetensors"))
-    let word = index.model["bert.embeddings.word_embeddings.weight"]
+    let word = index.model[ParameterTable.wordTable]
     let json = model.configuration.huggingFaceJSON(
       architecture: architecture, elementType: word?.tensor.elementType ?? .float32)
     // Labels, architectures and whatever else the source's configuration says go along.

@@ -67,7 +67,7 @@ package struct LoadReport: Sendable, Equatable {
     let isHead = !name.hasPrefix("bert.")
     if found {
       switch name {
-      case "bert.embeddings.word_embeddings.weight": return "a vocabulary of another size"
+      case ParameterTable.wordTable: return "a vocabulary of another size"
       case "bert.embeddings.position_embeddings.weight": return "another number of positions"
       case "bert.embeddings.token_type_embeddings.weight": return "another number of segments"
       default: return isHead ? "the task head of another model" : "a model of another width"

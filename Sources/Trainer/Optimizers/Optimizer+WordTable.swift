@@ -12,12 +12,9 @@ extension Optimizer {
     let range: Range<Int>
     let width: Int
 
-    static let name = "bert.embeddings.word_embeddings.weight"
-
     init?(_ table: ParameterTable) {
-      guard let index = table.parameters.firstIndex(where: { $0.name == Self.name }) else {
-        return nil
-      }
+      let found = table.parameters.firstIndex { $0.name == ParameterTable.wordTable }
+      guard let index = found else { return nil }
       let parameter = table.parameters[index]
       // Rows must begin in lane 0 of the sums of squares.
       guard parameter.shape.count == 2, parameter.shape[1] > 0, parameter.shape[1] % 16 == 0,

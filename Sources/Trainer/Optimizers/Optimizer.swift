@@ -63,11 +63,11 @@ package final class Optimizer {
     self.multipliers = multipliers
     self.pool = pool
     self.averageDecay = averageDecay
-    average = averageDecay == nil ? nil : Arena(count: table.count, isPartial: true)
+    average = averageDecay == nil ? nil : Arena(count: table.count, partial: table.count)
     decays = table.parameters.map(settings.decayGroups.decays)
     wordTable = WordTable(table)
-    firstMoment = Arena(count: table.count, isPartial: true)
-    secondMoment = Arena(count: table.count, isPartial: true)
+    firstMoment = Arena(count: table.count, partial: table.count)
+    secondMoment = Arena(count: table.count, partial: table.count)
     chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
     (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
   }

@@ -43,14 +43,14 @@ final class AdversarialPass {
     _ settings: AdversarialSettings, group: RankGroup, engine: Engine, exchange: ExchangeSettings
   ) throws(CommunicationError) {
     self.settings = settings
-    gradient = Arena(count: engine.table.count)
+    gradient = Arena(gradientOf: engine.table)
     // Only the word table's gradient is wanted, all of it on every rank, and apart from the other tensors.
     var exchange = exchange
     exchange.sendsTouchedRows = true
-    let name = "bert.embeddings.word_embeddings.weight"
     self.exchange = try GradientExchange(
       group, engine: engine, gradient: gradient,
-      trainable: engine.table.parameters.map { $0.name == name }, isSharded: false,
+      trainable: engine.table.parameters.map { $0.name == ParameterTable.wordTable },
+      isSharded: false,
       settings: exchange)
     guard let table = self.exchange.buckets.wordTable else {
       preconditionFailure("a model without a word table")

@@ -63,7 +63,7 @@ package final class DistributedStep {
     isSharded = settings.shards(optimizer.settings.method, ranks: group.size)
     group.poll(from: engine.pool)
     arrival = ParameterArrival()
-    gradient = Arena(count: engine.table.count)
+    gradient = Arena(gradientOf: engine.table)
     exchange = try GradientExchange(
       group, engine: engine, gradient: gradient, trainable: optimizer.trainable,
       isSharded: isSharded, settings: settings)

@@ -31,9 +31,8 @@ package struct GradientBuckets {
     sendsTouchedRows: Bool = true
   ) throws(CommunicationError) {
     let trained = zip(table.parameters, trainable).filter(\.1).map(\.0)
-    let name = "bert.embeddings.word_embeddings.weight"
     // A decoder that reads the word table touches every row: it is a tensor like the others.
-    let apart = trained.first { $0.name == name && sendsTouchedRows }
+    let apart = trained.first { $0.name == ParameterTable.wordTable && sendsTouchedRows }
     wordTable = apart.map {
       WordTable(range: $0.range, rows: $0.shape[0], width: $0.shape[1])
     }

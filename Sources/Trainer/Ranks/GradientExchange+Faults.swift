@@ -104,7 +104,7 @@ extension GradientExchange {
   private func origins(
     of tensor: Parameter?, in leaves: [[SequenceInput]], _ input: StepInput
   ) -> (rows: [UInt64], areCulprits: Bool) {
-    let scratch = Arena(count: engine.table.count)
+    let scratch = Arena(gradientOf: engine.table)
     let trained = engine.table.parameters.map { $0.name == tensor?.name }
     func isFinite(_ examples: [SequenceInput]) -> Bool {
       let loss = engine.gradient(

@@ -50,7 +50,7 @@ final class GradientExchange {
       isSharded: isSharded,
       sendsTouchedRows: settings.sendsTouchedRows && engine.head?.readsWordTable != true)
     arenas =
-      [gradient] + group.subtrees.dropFirst().map { _ in Arena(count: engine.table.count) }
+      [gradient] + group.subtrees.dropFirst().map { _ in Arena(gradientOf: engine.table) }
   }
 
   deinit { for short in shorts { short.deallocate() } }

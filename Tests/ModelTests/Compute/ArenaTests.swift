@@ -47,9 +47,26 @@ import Testing
     #expect(arena.base[0] == 1)
   }
 
+  @Test(.enabled(if: hasHugePages))
+  func `rows of a gradient's word table that are not touched take no memory`()
+    throws
+  {
+    let (engine, _) = GradientLawTests.model(hidden: 256, threads: 1) {
+      $0.vocabularySize = 20_000
+    }
+    let words = try #require(engine.table["bert.embeddings.word_embeddings.weight"]).range
+    let arena = Arena(gradientOf: engine.table)
+    for row in [3, 7_000, 19_000] { arena.base[words.lowerBound + row * 256] = 1 }
+    #expect(try !flags(of: arena.base).contains("hg"))
+    #expect(try residentPages(of: arena) == 3)
+    let behind = arena.base + words.upperBound + 1024
+    behind[0] = 1
+    #expect(try flags(of: behind).contains("hg"))
+  }
+
   @Test func `of a partial arena there is only what is used`() throws {
     // Two of its pages, 2 MiB apart: sharded state is dealt out in pieces that are smaller than a huge page.
-    let arena = Arena(count: 1 << 20, isPartial: true)
+    let arena = Arena(count: 1 << 20, partial: 1 << 20)
     for number in [100, 100 + (1 << 19)] { arena.base[number] = 1 }
     #expect(try !flags(of: arena.base).contains("hg"))
     #expect(try residentPages(of: arena) == 2)
@@ -57,7 +74,7 @@ import Testing
   }
 
   @Test func `what is discarded is given back, and its neighbours stay`() throws {
-    let arena = Arena(count: 1 << 20, isPartial: true), chunk = 1 << 16
+    let arena = Arena(count: 1 << 20, partial: 1 << 20), chunk = 1 << 16
     for number in 0..<arena.count { arena.base[number] = 1 }
     let before = try residentPages(of: arena)
     arena.discard(chunk..<2 * chunk)
