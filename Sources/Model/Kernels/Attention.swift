@@ -34,15 +34,16 @@ struct Attention {
   /// Floats of scratch that one call needs for sequences of up to `keys` tokens.
   static func scratch(keys: Int, width: Int) -> Int {
     let pitch = (keys + 15) / 16 * 16
-    return 2 * width * pitch + 3 * Dropout.room(for: tile * pitch)
+    return 3 * width * pitch + 2 * width * tile + 3 * Dropout.room(for: tile * pitch)
   }
 
   /// Writes the context rows and what backward needs.
   func forward(_ w: Work, scratch: UnsafeMutablePointer<Float>) {
     let pitch = w.pitch
-    let keysT = scratch, scores = keysT + 2 * width * pitch
+    let keysT = scratch, values = keysT + width * pitch, scores = values + width * pitch
     let mask = scores + Dropout.room(for: Self.tile * pitch)
     LaneTranspose.write(keysT, pitch: pitch, w.k, w.ldk, rows: w.keys, columns: width)
+    gather(w.v, w.ldk, rows: w.keys, into: values)
     for start in stride(from: 0, to: w.queries, by: Self.tile) {
       let rows = min(Self.tile, w.queries - start)
       MicroProduct.multiply(
@@ -62,9 +63,18 @@ struct Attention {
         }
       }
       MicroProduct.multiply(
-        rows, width, w.keys, scores, pitch, 1, w.v, w.ldk, accumulate: false,
+        rows, width, w.keys, scores, pitch, 1, values, width, accumulate: false,
         w.context + start * w.ldc, w.ldc)
     }
+  }
+
+  /// Copies one head's rows, which lie a layer's width apart, next to one another.
+  ///
+  /// So far apart they would fall on a few sets of the first cache, and every product that reads them over and over from the second.
+  private func gather(
+    _ x: UnsafePointer<Float>, _ ldx: Int, rows: Int, into y: UnsafeMutablePointer<Float>
+  ) {
+    for row in 0..<rows { (y + row * width).update(from: x + row * ldx, count: width) }
   }
 
   /// Turns a row of raw scores into probabilities in place; columns past `keys` become zero.
@@ -114,33 +124,38 @@ struct Attention {
     scratch: UnsafeMutablePointer<Float>
   ) {
     let pitch = w.pitch
-    let keysT = scratch, valuesT = keysT + width * pitch
-    let probabilities = valuesT + width * pitch
+    let keysT = scratch, valuesT = keysT + width * pitch, keys = valuesT + width * pitch
+    let queries = keys + width * pitch, outputs = queries + width * Self.tile
+    let probabilities = outputs + width * Self.tile
     let mask = probabilities + Dropout.room(for: Self.tile * pitch)
     let gradient = mask + Dropout.room(for: Self.tile * pitch)
     LaneTranspose.write(keysT, pitch: pitch, w.k, w.ldk, rows: w.keys, columns: width)
     LaneTranspose.write(valuesT, pitch: pitch, w.v, w.ldk, rows: w.keys, columns: width)
+    gather(w.k, w.ldk, rows: w.keys, into: keys)
     for start in stride(from: 0, to: w.queries, by: Self.tile) {
       let rows = min(Self.tile, w.queries - start)
-      let q = w.q + start * w.ldq, dc = dContext + start * ldd
+      gather(w.q + start * w.ldq, w.ldq, rows: rows, into: queries)
+      gather(dContext + start * ldd, ldd, rows: rows, into: outputs)
       MicroProduct.multiply(
-        rows, pitch, width, q, w.ldq, 1, keysT, pitch, accumulate: false, probabilities, pitch)
+        rows, pitch, width, queries, width, 1, keysT, pitch, accumulate: false, probabilities,
+        pitch)
       MicroProduct.multiply(
-        rows, pitch, width, dc, ldd, 1, valuesT, pitch, accumulate: false, gradient, pitch)
+        rows, pitch, width, outputs, width, 1, valuesT, pitch, accumulate: false, gradient, pitch)
       if let dropout { fill(mask, dropout, w, start: start, rows: rows) }
       for row in 0..<rows {
         scoreGradient(
           w, query: start + row, probabilities + row * pitch, gradient + row * pitch,
-          dropout == nil ? nil : mask + row * pitch, dContext: dc + row * ldd)
+          dropout == nil ? nil : mask + row * pitch, dContext: outputs + row * width)
       }
       let accumulate = start > 0
       MicroProduct.multiply(
-        w.keys, width, rows, probabilities, 1, pitch, dc, ldd, accumulate: accumulate, dv, lddk)
+        w.keys, width, rows, probabilities, 1, pitch, outputs, width, accumulate: accumulate, dv,
+        lddk)
       MicroProduct.multiply(
-        rows, width, w.keys, gradient, pitch, 1, w.k, w.ldk, accumulate: false, dq + start * lddq,
-        lddq)
+        rows, width, w.keys, gradient, pitch, 1, keys, width, accumulate: false,
+        dq + start * lddq, lddq)
       MicroProduct.multiply(
-        w.keys, width, rows, gradient, 1, pitch, q, w.ldq, accumulate: accumulate, dk, lddk)
+        w.keys, width, rows, gradient, 1, pitch, queries, width, accumulate: accumulate, dk, lddk)
     }
   }
 
