@@ -1,7 +1,7 @@
 import Foundation
 
-/// `MADV_HUGEPAGE` (`madvise(2)`), which Swift's Glibc does not show.
-private let hugePages: Int32 = 14
+/// `MADV_HUGEPAGE` and `MADV_NOHUGEPAGE` (`madvise(2)`), which Swift's Glibc does not show.
+private let hugePages: Int32 = 14, smallPages: Int32 = 15
 
 /// A flat block of floats, zeroed and 64-byte aligned: parameters, gradients or moments.
 ///
@@ -47,9 +47,10 @@ package final class Arena: @unchecked Sendable {
       preconditionFailure("the system has no memory for \(count) elements")
     }
     // A product walks down columns that are pages apart: with small pages the address translations cost some per cent of a step.
-    // A system without huge pages refuses, and all works as before.
+    // Some systems give huge pages to whoever does not refuse them; one that has none ignores both, and all works with small ones.
     let page = Int(getpagesize())
     let small = (partial * MemoryLayout<Float>.stride + page - 1) / page * page
+    if small > 0 { madvise(memory, min(small, bytes), smallPages) }
     if small < bytes { madvise(memory + small, bytes - small, hugePages) }
     base = memory.bindMemory(to: Float.self, capacity: count)
     self.count = count
