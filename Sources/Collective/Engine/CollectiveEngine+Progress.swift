@@ -243,6 +243,7 @@ extension CollectiveEngine {
       }
       while operation.nextSegment < operation.pattern.segments {
         if activeLanes >= settings.activeSegments { return moved }
+        guard operation.pattern.mayStart(segment: operation.nextSegment) else { break }
         try startNextSegment(of: operation)
         moved = true
       }

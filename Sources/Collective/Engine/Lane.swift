@@ -12,10 +12,15 @@ protocol Pattern: AnyObject {
   var peers: [Int] { get }
   /// Whether it must run alone, after all headers were compared.
   var isExclusive: Bool { get }
+  /// Whether `segment`, which is next, can be started now; until then operations behind it go first.
+  func mayStart(segment: Int) -> Bool
   func start(segment: Int, on lane: Lane) throws(CommunicationError)
 }
 
-extension Pattern { var isExclusive: Bool { false } }
+extension Pattern {
+  var isExclusive: Bool { false }
+  func mayStart(segment: Int) -> Bool { true }
+}
 
 /// One segment of one operation: where its pattern posts messages.
 final class Lane {

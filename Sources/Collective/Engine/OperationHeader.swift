@@ -2,6 +2,7 @@
 package enum OperationKind: UInt32, Sendable, CustomStringConvertible {
   case allReduce = 1
   case reduceScatter, allGather, broadcast, gatherBlobs, allGatherBlobs, barrier, vendorAllReduce
+  case partsToRoot
 
   package var description: String {
     switch self {
@@ -13,6 +14,7 @@ package enum OperationKind: UInt32, Sendable, CustomStringConvertible {
     case .allGatherBlobs: "all-gather of blobs"
     case .barrier: "barrier"
     case .vendorAllReduce: "vendor all-reduce"
+    case .partsToRoot: "stream of parts"
     }
   }
 }

@@ -102,6 +102,16 @@ package enum CommunicationCost {
       : Traffic(sentMessages: 1, sentBytes: blobBytes[rank])
   }
 
+  /// Every rank sends the root each of its parts: as many messages, none from the root.
+  package static func stream(
+    partBytes: [(owner: Int, bytes: Int)], rank: Int, root: Int
+  ) -> Traffic {
+    partBytes.filter { $0.owner != root }.reduce(Traffic()) { sum, part in
+      if rank == root { return sum + Traffic(receivedBytes: part.bytes) }
+      return part.owner == rank ? sum + Traffic(sentMessages: 1, sentBytes: part.bytes) : sum
+    }
+  }
+
   /// A dissemination barrier: `⌈log₂ P⌉` empty messages.
   package static func barrier(ranks: Int) -> Traffic { Traffic(sentMessages: levels(ranks)) }
 

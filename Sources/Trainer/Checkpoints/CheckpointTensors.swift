@@ -20,24 +20,28 @@ extension Optimizer {
   /// The parameters that have moments.
   var trainedParameters: [Parameter] { zip(table.parameters, trainable).filter(\.1).map(\.0) }
 
-  /// The moments as a checkpoint names them: `<name>.m` and `<name>.v` of the trained tensors, and `<name>.ema`, the moving average
-  /// as it is summed, where one is kept.
-  package var momentTensors: [SafetensorsWriter.Tensor] {
-    momentTensors { arena, range, sink in try sink(UnsafeRawBufferPointer(arena[range])) }
+  /// One tensor of the optimizer's state, as a checkpoint names it.
+  struct StateTensor {
+    let name: String
+    let shape: [Int]
+    let arena: Arena
+    let range: Range<Int>
   }
 
-  /// The same, with the bytes of `range` of an arena handed to `sink` by `read`.
-  func momentTensors(
-    read:
-      @escaping (Arena, Range<Int>, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws ->
-      Void
-  ) -> [SafetensorsWriter.Tensor] {
+  /// The state as a checkpoint's file holds it, by rising names: `<name>.m` and `<name>.v` of the trained tensors, and `<name>.ema`, the
+  /// moving average as it is summed, where one is kept.
+  var stateTensors: [StateTensor] {
     trainedParameters.flatMap { parameter in
       stateArenas.map { suffix, arena in
-        SafetensorsWriter.Tensor(
-          name: "\(parameter.name).\(suffix)", elementType: .float32, shape: parameter.shape
-        ) { sink in try read(arena, parameter.range, sink) }
+        StateTensor(
+          name: "\(parameter.name).\(suffix)", shape: parameter.shape, arena: arena,
+          range: parameter.range)
       }
-    }
+    }.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+  }
+
+  /// The same for a file, from this process' memory.
+  package var momentTensors: [SafetensorsWriter.Tensor] {
+    stateTensors.map { .init(name: $0.name, shape: $0.shape, arena: $0.arena, range: $0.range) }
   }
 }

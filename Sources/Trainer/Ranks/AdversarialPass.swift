@@ -58,16 +58,19 @@ final class AdversarialPass {
     self.table = table
   }
 
-  /// Disturbs the word table of `parameters`; collective.
+  /// Disturbs the word table of `parameters`, which is announced by `willChange`; collective.
   func disturb(
     _ parameters: Arena, leaves: [[SequenceInput]], randomness: Engine.Randomness?,
-    leavesAtOnce: Int?, denominator: Double, step: Int
+    leavesAtOnce: Int?, denominator: Double, step: Int, willChange: (_ step: Int) throws -> Void
   ) throws {
     for number in 0..<settings.steps {
       _ = try exchange.sum(
         leaves: leaves, parameters: parameters,
         randomness: settings.hasDropout ? randomness : nil, leavesAtOnce: leavesAtOnce, step: step)
-      if number == 0 { keep(parameters) }
+      if number == 0 {
+        try willChange(step)
+        keep(parameters)
+      }
       move(parameters, denominator: denominator)
       // A first step of at most the radius stays in the ball.
       if number > 0 { project(parameters) }

@@ -13,6 +13,8 @@ package final class DistributedStep {
   let settings: ExchangeSettings
   /// Whether each rank updates only its own chunks.
   package let isSharded: Bool
+  /// Called before a step changes parameters or the optimizer's state, on every rank: whoever still reads them can be waited for.
+  package var willChange: (_ step: Int) throws -> Void = { _ in }
   private let gradient: Arena
   /// Whether the gradient was lent.
   private var isOver = false
@@ -113,7 +115,7 @@ package final class DistributedStep {
     if adversary != nil { try settle() }
     try adversary?.disturb(
       parameters, leaves: leaves, randomness: randomness, leavesAtOnce: leavesAtOnce,
-      denominator: denominator, step: step)
+      denominator: denominator, step: step, willChange: willChange)
     let own = try exchange.sum(
       leaves: leaves, parameters: parameters, randomness: randomness, leavesAtOnce: leavesAtOnce,
       step: step, reading: arrival.wait)
@@ -134,6 +136,7 @@ package final class DistributedStep {
         finding: "the sum of all losses is \(loss)",
         rows: leaves.flatMap { $0 }.map(\.exampleID), namesCulprits: false)
     }
+    try willChange(step)
     group.collective.enter(phase: "updating parameters", step: step + 1)
     let norm: Optimizer.Norm
     do {

@@ -75,66 +75,63 @@ extension RankGroup {
     }
   }
 
-  /// Hands the elements of `range` to `sink` at rank 0, in order, each from the rank that owns its chunk.
+  /// Starts to send the elements of `pieces` to rank 0, each from the rank that owns its chunk.
   ///
-  /// On the other ranks, which give what they own, `sink` counts bytes and reads none. Collective. Rank 0 holds one piece of a
-  /// million elements at a time, whatever the model.
-  func stream(
-    _ arena: Arena, _ range: Range<Int>, to sink: (UnsafeRawBufferPointer) throws -> Void
-  ) throws {
+  /// Collective. The arenas' owner is `owner`; on the other ranks the elements must not change before the stream was waited for, at
+  /// rank 0 not before it was read.
+  func stream(_ pieces: [(arena: Arena, range: Range<Int>)], keeping owner: AnyObject) -> PartStream
+  {
+    collective.stream(
+      pieces.flatMap { arena, range in
+        Self.chunks(of: range).map { chunk in
+          PartStream.Part(
+            owner: SlicePlan.owner(ofChunk: chunk.lowerBound / Optimizer.chunkSize, ranks: size),
+            bytes: UnsafeRawBufferPointer(arena[chunk]))
+        }
+      }, keeping: owner)
+  }
+
+  /// `range` of an arena, cut where its chunks begin.
+  private static func chunks(of range: Range<Int>) -> [Range<Int>] {
+    guard !range.isEmpty else { return [] }
     let size = Optimizer.chunkSize
-    let pieceSize = 16 * size
-    var start = range.lowerBound
-    while start < range.upperBound {
-      let piece = start..<min(range.upperBound, (start / pieceSize + 1) * pieceSize)
-      start = piece.upperBound
-      var parts: [(owner: Int, range: Range<Int>)] = []
-      for chunk in piece.lowerBound / size...(piece.upperBound - 1) / size {
-        let part = (chunk * size..<(chunk + 1) * size).clamped(to: piece)
-        parts.append((SlicePlan.owner(ofChunk: chunk, ranks: self.size), part))
-      }
-      var own: [UInt8] = []
-      if !isRoot {
-        for part in parts where part.owner == rank {
-          own += UnsafeRawBufferPointer(arena[part.range])
-        }
-      }
-      let isRootsAlone = parts.allSatisfy { $0.owner == 0 }
-      let blobs = isRootsAlone ? [] : try collective.gather(own).wait()
-      guard isRoot else {
-        // Counted, and read by nobody.
-        try sink(UnsafeRawBufferPointer(arena[piece]))
-        continue
-      }
-      var next = [Int](repeating: 0, count: self.size)
-      for part in parts {
-        guard part.owner != 0 else {
-          try sink(UnsafeRawBufferPointer(arena[part.range]))
-          continue
-        }
-        let bytes = next[part.owner]..<next[part.owner] + 4 * part.range.count
-        next[part.owner] = bytes.upperBound
-        guard blobs[part.owner].count >= bytes.upperBound else {
-          throw CommunicationError.disagreement(
-            item: "the optimizer's state",
-            values: [
-              "\(blobs[part.owner].count) bytes where \(bytes.upperBound) belong on \(collective.name(of: part.owner))"
-            ])
-        }
-        try blobs[part.owner].withUnsafeBytes { try sink(.init(rebasing: $0[bytes])) }
-      }
+    return (range.lowerBound / size...(range.upperBound - 1) / size).map {
+      ($0 * size..<($0 + 1) * size).clamped(to: range)
     }
   }
 
-  /// Collects at rank 0 the chunks of `arena` that the others own, a piece at a time.
-  func gatherChunks(of arena: Arena) throws {
-    var place = UnsafeMutableRawPointer(arena.base)
-    try stream(arena, 0..<arena.count) { bytes in
-      if isRoot, let source = bytes.baseAddress, source != UnsafeRawPointer(place) {
-        place.copyMemory(from: source, byteCount: bytes.count)
+  /// Starts to send the optimizer's state to rank 0; returns it as tensors for a file, which rank 0 can write once, in order.
+  ///
+  /// Collective, with sharded state.
+  func stream(
+    stateOf optimizer: Optimizer
+  ) -> (stream: PartStream, tensors: [SafetensorsWriter.Tensor]) {
+    let state = optimizer.stateTensors
+    let stream = stream(state.map { ($0.arena, $0.range) }, keeping: optimizer)
+    let tensors = state.map { tensor in
+      SafetensorsWriter.Tensor(name: tensor.name, elementType: .float32, shape: tensor.shape) {
+        sink in for _ in Self.chunks(of: tensor.range) { try stream.next(sink) }
       }
-      place += bytes.count
     }
+    return (stream, tensors)
+  }
+
+  /// Collects at rank 0 the chunks of `arena` that the others own.
+  func gatherChunks(of arena: Arena) throws {
+    let stream = stream([(arena, 0..<arena.count)], keeping: arena)
+    if isRoot {
+      var place = UnsafeMutableRawPointer(arena.base)
+      while !stream.isRead {
+        try stream.next { bytes in
+          if let source = bytes.baseAddress, source != UnsafeRawPointer(place) {
+            place.copyMemory(from: source, byteCount: bytes.count)
+          }
+          place += bytes.count
+        }
+        collective.noteProgress()
+      }
+    }
+    try stream.wait()
   }
 
   /// The outputs of all `examples`, each computed by one rank and known to all.

@@ -117,58 +117,9 @@ extension TrainingRun {
     }
   }
 
-  // MARK: Checkpoints
+  // MARK: Identity
 
-  /// Writes a checkpoint at rank 0, of which every rank holds a part; returns the digest of its weights on every rank.
-  ///
-  /// The moments pass through rank 0 in pieces. Its disk takes the files while training goes on; `awaitDisk` returns when the
-  /// checkpoint is there.
-  func checkpoint(step: Int) throws -> String {
-    group.collective.enter(phase: "writing a checkpoint", step: step)
-    try trainingStep.settle()
-    try awaitDisk()
-    let moments =
-      trainingStep.isSharded
-      ? optimizer.momentTensors { [group] in try group.stream($0, $1, to: $2) }
-      : optimizer.momentTensors
-    var digest: String?
-    if let store = files?.store {
-      let draft = try draft(step: step, moments: moments, in: store)
-      digest = draft.saved.weightsDigest
-      publication = BackgroundWork { progress in try store.publish(draft, progress: progress) }
-    } else if trainingStep.isSharded {
-      try SafetensorsWriter.stream(moments, metadata: [:]) { _ in }
-    }
-    return try group.shared(digest, as: "the digest of a checkpoint")
-  }
-
-  /// Returns when the last checkpoint is on rank 0's disk.
-  func awaitDisk() throws {
-    defer { publication = nil }
-    // What the disk does meanwhile is this rank's progress only while it waits for it.
-    try publication?.wait(onProgress: group.collective.noteProgress)
-  }
-
-  /// Throws what the last checkpoint's disk said, if it has said something.
-  func checkDisk() throws { if publication?.isDone == true { try awaitDisk() } }
-
-  private func draft(
-    step: Int, moments: [SafetensorsWriter.Tensor], in store: CheckpointStore
-  ) throws -> DraftedCheckpoint {
-    let batches = prepared.batches
-    let place = batches.place(ofStep: step)
-    let recipe = prepared.recipe
-    return try store.draft(
-      RunState(
-        step: step, epoch: place.epoch, positionInEpoch: place.positions.lowerBound, best: best,
-        seed: recipe.seed, batchSize: recipe.batch.size, leaves: recipe.batch.leaves,
-        dataFingerprint: dataFingerprint, recipeHash: recipe.resultDigest,
-        dialect: recipe.model.dialect, numericsFingerprint: numerics.fingerprint),
-      parameters: parameters, moments: moments, optimizer,
-      progress: group.collective.noteProgress)
-  }
-
-  private var dataFingerprint: String {
+  var dataFingerprint: String {
     Self.digest([prepared.train.fingerprint, prepared.dev?.fingerprint ?? "-"])
   }
 

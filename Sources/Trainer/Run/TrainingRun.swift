@@ -30,8 +30,8 @@ package final class TrainingRun {
   /// Where messages and progress go, and whether that is a terminal.
   let output: Output
   var best: RunState.Best?
-  /// The checkpoint that the disk is taking, at rank 0.
-  var publication: BackgroundWork?
+  /// The checkpoint that is being written.
+  var checkpoint: CheckpointUnderWay?
   private var log: MetricsLog?
   private var collapse: CollapseDetector
   private var slowRanks: SlowRankDetector
@@ -47,11 +47,13 @@ package final class TrainingRun {
     /// What killed writers had left; each is worth printing once.
     let notices: [String]
 
-    init(_ directory: RunDirectory, _ access: Access, keep: Int) throws {
+    init(
+      _ directory: RunDirectory, _ access: Access, keep: Int, _ operations: FileOperations
+    ) throws {
       self.directory = directory
       switch access {
       case .writing:
-        store = try CheckpointStore(run: directory.url, keep: keep)
+        store = try CheckpointStore(run: directory.url, keep: keep, operations: operations)
         notices = store.notices + (try directory.clearLeftovers())
       case .reading:
         store = CheckpointStore(reading: directory.url)
@@ -81,12 +83,13 @@ package final class TrainingRun {
 
   /// Sets up the memory of a run; nothing is read or written but, with `access` for writing, the run's directory.
   ///
-  /// `directory` is rank 0's; the other ranks have none. `numerics` are those of this process, but for tests.
+  /// `directory` is rank 0's; the other ranks have none. `numerics` are those of this process and `operations` the
+  /// file system's, but for tests.
   package init(
     _ prepared: PreparedRun, group: RankGroup, directory: RunDirectory?,
     access: Access = .writing, engine: Engine, memory: MemoryPlan,
     exchange: ExchangeSettings = ExchangeSettings(), requests: RunRequests,
-    numerics: Numerics? = nil, output: Output
+    numerics: Numerics? = nil, operations: FileOperations = FileOperations(), output: Output
   ) throws {
     precondition(group.isRoot == (directory != nil), "rank \(group.rank) and a run's directory")
     self.prepared = prepared
@@ -98,7 +101,7 @@ package final class TrainingRun {
     self.requests = requests
     self.output = output
     files = try directory.map {
-      try Files($0, access, keep: prepared.recipe.checkpoint.keep)
+      try Files($0, access, keep: prepared.recipe.checkpoint.keep, operations)
     }
     parameters = Arena(count: prepared.table.count)
     optimizer = Optimizer(
@@ -114,6 +117,7 @@ package final class TrainingRun {
     trainingStep = try DistributedStep(
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange,
       adversary: prepared.recipe.training.adversary)
+    trainingStep.willChange = { [unowned self] in try awaitReader(beforeStep: $0) }
   }
 
   /// What keeps this run from having the bits of any number of ranks, by what its steps were made with.
@@ -123,8 +127,8 @@ package final class TrainingRun {
   package func run() throws -> Outcome {
     precondition(files?.store.isWritable != false, "a run that is only read cannot be trained")
     let start = try begin()
-    // Whatever ends the run, a checkpoint that is being taken is taken.
-    defer { try? awaitDisk() }
+    // Whatever ends the run, a checkpoint that is being written is written.
+    defer { _ = try? awaitCheckpoint() }
     log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
     if start > 0, let files {
       let logged = try LoggedStep.read(files.directory.metrics)
@@ -151,7 +155,7 @@ package final class TrainingRun {
       let border = try train(
         step: step, epoch: place.epoch, rows: rows.rows(ofStep: step), saved: saved, progress)
       step += 1
-      try checkDisk()
+      try checkCheckpoint()
       if isEvaluationDue(after: step) {
         group.collective.enter(phase: "evaluating", step: step)
         try progress.pausing { try evaluate(step: step, epoch: place.epoch, progress) }
@@ -164,10 +168,10 @@ package final class TrainingRun {
       }
       isOver = isOver || step == prepared.totalSteps
       if !isOver, border.saves || border.stops || isCheckpointDue(after: step) {
-        try progress.pausing { _ = try checkpoint(step: step) }
+        try progress.pausing { try startCheckpoint(step: step) }
         saved = clock.now
         if border.stops {
-          try awaitDisk()
+          try awaitCheckpoint()
           progress.message("stopped on request; checkpoint of step \(step) written")
           return .interrupted(step: step)
         }
@@ -352,8 +356,8 @@ package final class TrainingRun {
         try saveBest(weights)
       }
       try testBest(step: step, progress)
-      digest = try checkpoint(step: step)
-      try awaitDisk()
+      try startCheckpoint(step: step)
+      digest = try group.shared(awaitCheckpoint()?.weightsDigest, as: "the digest of a checkpoint")
     }
     var lines = limits.map {
       "exchange     \($0): other ranks or another exchange give other weights"

@@ -9,6 +9,7 @@ func trainedPart(
   _ recipe: URL, into run: URL, _ overrides: [String] = [], on collective: CollectiveEngine,
   exchange: ExchangeSettings = ExchangeSettings(), resumes: Bool = false,
   requests: RunRequests = RunRequests(), change: (inout Numerics) -> Void = { _ in },
+  operations: FileOperations = FileOperations(),
   write: @escaping (String) -> Void = { _ in }
 ) throws -> TrainingRun.Outcome {
   let recipe = try Recipe(contentsOf: recipe, overrides: overrides)
@@ -24,7 +25,7 @@ func trainedPart(
     prepared, group: group,
     directory: collective.isRoot ? RunDirectory(run, resumes: resumes) : nil, engine: engine,
     memory: MemoryPlan(prepared, engine: engine, limit: 1 << 30), exchange: exchange,
-    requests: requests, numerics: numerics,
+    requests: requests, numerics: numerics, operations: operations,
     output: TrainingRun.Output(isTerminal: false) { if collective.isRoot { write($0) } }
   ).run()
 }
