@@ -39,10 +39,12 @@ let package = Package(
     .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    // One instruction that Swift has no word for.
+    .systemLibrary(name: "CPrefetch"),
 
     // Three parts that know nothing of one another.
     .target(name: "Text", swiftSettings: numeric),
-    .target(name: "Model", dependencies: ["COpenBLAS"], swiftSettings: numeric),
+    .target(name: "Model", dependencies: ["COpenBLAS", "CPrefetch"], swiftSettings: numeric),
     .target(name: "Collective", dependencies: ["CMPI"], swiftSettings: numeric),
 
     // What joins them.

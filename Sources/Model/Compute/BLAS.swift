@@ -16,7 +16,7 @@ package enum BLAS {
   ///
   /// The corresponding C function is `cblas_sgemm`.
   @inline(__always)
-  static func multiply(
+  package static func multiply(
     _ m: Int, _ n: Int, _ k: Int,
     _ a: UnsafePointer<Float>, _ lda: Int, transposeA: Bool = false,
     _ b: UnsafePointer<Float>, _ ldb: Int, transposeB: Bool = false,

@@ -19,6 +19,10 @@ package struct BLASContract: Sendable, Equatable {
         (hidden, intermediate), (hidden, 3 * hidden), (hidden, 2 * hidden),
       ] + (words.map { [($0, hidden)] } ?? [])
     shapes = shapes.filter { $0.0 * $0.1 >= RowProduct.largeWeight }
+    // Whatever has other bits than OpenBLAS takes no part in what is measured below.
+    if !shapes.allSatisfy({ MatrixProduct.agrees(outputs: $0.0, inputs: $0.1) }) {
+      MatrixProduct.refusePacked()
+    }
     rowsAreIndependent = shapes.allSatisfy { Self.rowsAreIndependent(n: $0.0, k: $0.1) }
     foldedRows =
       [384, 256, 128].first { limit in
@@ -85,7 +89,8 @@ package struct BLASContract: Sendable, Equatable {
             guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else {
               return
             }
-            BLAS.multiply(m, width, rows, a, m, transposeA: true, b, width, beta: beta, c, width)
+            MatrixProduct.multiply(
+              m, width, rows, a, m, transposeA: true, b, width, beta: beta, c, width)
           }
           if isFolded { folded = c } else { product = c }
         }
@@ -108,7 +113,7 @@ package struct BLASContract: Sendable, Equatable {
               return
             }
             for row in stride(from: 0, to: outputs, by: height) {
-              BLAS.multiply(
+              MatrixProduct.multiply(
                 min(height, outputs - row), inputs, rows, a + row, outputs, transposeA: true,
                 b, inputs, beta: 1, c + row * inputs, inputs)
             }

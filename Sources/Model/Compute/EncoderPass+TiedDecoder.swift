@@ -43,7 +43,7 @@ extension EncoderPass {
       if count == 0 {
         for row in 0..<m { (c + row * pitch).update(repeating: 0, count: n) }
       } else {
-        BLAS.multiply(
+        MatrixProduct.multiply(
           m, n, count, decoder.dLogits + start * decoder.words + words.lowerBound, decoder.words,
           transposeA: true, decoder.hidden + start * h + columns.lowerBound, h, beta: 0, c, pitch)
       }

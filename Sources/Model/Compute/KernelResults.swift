@@ -38,7 +38,7 @@ package enum KernelResults {
       let x = memory.numbers(rows * inputs, salt: 16)
       for beta: Float in [0, 1] {
         let dw = memory.numbers(outputs * inputs, salt: 17)
-        BLAS.multiply(
+        MatrixProduct.multiply(
           outputs, inputs, rows, dy.base, outputs, transposeA: true, x.base, inputs, beta: beta,
           dw.base, inputs)
         bits += dw.bits

@@ -19,7 +19,7 @@ enum RowProduct {
       MicroProduct.multiplyTransposed(m, n, k, a, lda, w, k, c, ldc)
     } else {
       padded(m, n, k, a, lda, accumulate: false, c, ldc) { rows, a, lda, c, ldc in
-        BLAS.multiply(rows, n, k, a, lda, w, k, transposeB: true, beta: 0, c, ldc)
+        MatrixProduct.multiply(rows, n, k, a, lda, w, k, transposeB: true, beta: 0, c, ldc)
       }
     }
   }
@@ -33,7 +33,7 @@ enum RowProduct {
       MicroProduct.multiply(m, n, k, a, lda, 1, w, n, accumulate: accumulate, c, ldc)
     } else {
       padded(m, n, k, a, lda, accumulate: accumulate, c, ldc) { rows, a, lda, c, ldc in
-        BLAS.multiply(rows, n, k, a, lda, w, n, beta: accumulate ? 1 : 0, c, ldc)
+        MatrixProduct.multiply(rows, n, k, a, lda, w, n, beta: accumulate ? 1 : 0, c, ldc)
       }
     }
   }

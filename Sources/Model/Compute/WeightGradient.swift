@@ -73,7 +73,7 @@ struct WeightGradient {
           }
         }
       } else {
-        BLAS.multiply(
+        MatrixProduct.multiply(
           m, n, rows, dy + start * ldy + block.outputs.lowerBound, ldy, transposeA: true,
           x + start * ldx + block.inputs.lowerBound, ldx, beta: accumulate ? 1 : 0, c, ldc)
       }

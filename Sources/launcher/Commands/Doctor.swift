@@ -26,6 +26,7 @@ struct Doctor: ParsableCommand {
       KernelChoice.description.replacingOccurrences(of: "BLAS kernels ", with: "BLAS       "),
       "           \(BLAS.configuration)",
       "numerics   program \(numerics.program), kernel results \(numerics.kernelResults): the same on every host of a run",
+      "products   large ones by \(MatrixProduct.summary)",
       "kernels    rows of products \(contract.rowsAreIndependent ? "do not depend on their neighbours" : "depend on their neighbours: leaves are computed by themselves, which is slower")",
       "           weight gradients of up to \(contract.foldedRows) tokens are added inside the product",
       "MPI        \(MPILibrary.version ?? "the library does not say its version")",
