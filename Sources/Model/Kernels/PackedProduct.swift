@@ -60,7 +60,10 @@ package enum PackedProduct {
         for row in stride(from: 0, to: m, by: blockRows) {
           let height = min(blockRows, m - row)
           let corner = c + row * ldc + column
-          if transposeA {
+          if transposeA, lda % 512 != 0 {
+            multiply(
+              group, height, width, a + start * lda + row, 1, lda, scratch, corner, ldc)
+          } else if transposeA {
             let from = a + start * lda + row
             for p in 0..<length {
               (scratch.block + p * blockPitch).update(from: from + p * lda, count: height)
