@@ -39,12 +39,12 @@ let package = Package(
     .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-    // One instruction that Swift has no word for.
-    .systemLibrary(name: "CPrefetch"),
+    // What Swift has no word for: a prefetch, and which instructions code is made for.
+    .systemLibrary(name: "CVector"),
 
     // Three parts that know nothing of one another.
     .target(name: "Text", swiftSettings: numeric),
-    .target(name: "Model", dependencies: ["COpenBLAS", "CPrefetch"], swiftSettings: numeric),
+    .target(name: "Model", dependencies: ["COpenBLAS", "CVector"], swiftSettings: numeric),
     .target(name: "Collective", dependencies: ["CMPI"], swiftSettings: numeric),
 
     // What joins them.

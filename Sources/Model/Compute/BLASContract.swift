@@ -19,19 +19,23 @@ package struct BLASContract: Sendable, Equatable {
         (hidden, intermediate), (hidden, 3 * hidden), (hidden, 2 * hidden),
       ] + (words.map { [($0, hidden)] } ?? [])
     shapes = shapes.filter { $0.0 * $0.1 >= RowProduct.largeWeight }
-    // Whatever has other bits than OpenBLAS takes no part in what is measured below.
     if !shapes.allSatisfy({ MatrixProduct.agrees(outputs: $0.0, inputs: $0.1) }) {
       MatrixProduct.refusePacked()
     }
-    rowsAreIndependent = shapes.allSatisfy { Self.rowsAreIndependent(n: $0.0, k: $0.1) }
-    foldedRows =
-      [384, 256, 128].first { limit in
-        [limit, limit * 3 / 4, limit / 2 + 1, 17, 3].allSatisfy {
-          Self.foldsExactly(rows: $0, width: min(hidden, 384))
+    let measured = shapes
+    (rowsAreIndependent, foldedRows, blocksAreIndependent) = MatrixProduct.byOpenBLAS {
+      (
+        measured.allSatisfy { Self.rowsAreIndependent(n: $0.0, k: $0.1) },
+        [384, 256, 128].first { limit in
+          [limit, limit * 3 / 4, limit / 2 + 1, 17, 3].allSatisfy {
+            Self.foldsExactly(rows: $0, width: min(hidden, 384))
+          }
+        } ?? 0,
+        [1, 3, 48, 384, 500].allSatisfy {
+          Self.blocksAreIndependent(
+            rows: $0, outputs: min(intermediate, 768), inputs: min(hidden, 768))
         }
-      } ?? 0
-    blocksAreIndependent = [1, 3, 48, 384, 500].allSatisfy {
-      Self.blocksAreIndependent(rows: $0, outputs: min(intermediate, 768), inputs: min(hidden, 768))
+      )
     }
   }
 

@@ -1,28 +1,40 @@
 import Synchronization
 
-/// Matrix products: by our own kernel where it has OpenBLAS's bits and keeps up, else by OpenBLAS.
+/// Matrix products: by our own kernel where it has OpenBLAS's bits and the program was built for registers of sixteen floats (AVX-512),
+/// else by OpenBLAS.
 ///
-/// Both are measured once in each process, so nothing rests on a belief about a library or a processor, and no bit on the choice.
+/// Bits are compared once in each process, so nothing rests on a belief about a library, and no bit on the choice. Times are not: what
+/// other programs do to so short a measurement is more than what there is to be saved.
 package enum MatrixProduct {
   /// From so many multiply-adds on OpenBLAS uses its packed kernels on every processor; below, some round otherwise.
   private static let packedSize = 1_000_000
 
-  /// What OpenBLAS takes of `k` at once, if our own kernel then has its bits and keeps up; nil: OpenBLAS multiplies.
-  package static var packedDepth: Int? { isRefused.load(ordering: .relaxed) ? nil : chosenDepth }
-  private static let chosenDepth: Int? = exactDepth.flatMap { keepsUp(depth: $0) ? $0 : nil }
+  /// What OpenBLAS takes of `k` at once, if our own kernel then has its bits and is used; nil: OpenBLAS multiplies.
+  package static var packedDepth: Int? {
+    isRefused.load(ordering: .relaxed) || suspensions.load(ordering: .relaxed) > 0
+      ? nil : chosenDepth
+  }
+  private static let chosenDepth = PackedTile.fitsRegisters ? exactDepth : nil
   private static let isRefused = Atomic<Bool>(false)
+  private static let suspensions = Atomic<Int>(0)
 
   /// Who multiplies, in words.
   package static var summary: String {
-    if packedDepth != nil { return "lockstep's own kernel: OpenBLAS's bits, no slower here" }
-    if isRefused.load(ordering: .relaxed) || exactDepth == nil {
-      return "OpenBLAS: lockstep's own kernel has other bits here"
-    }
-    return "OpenBLAS: lockstep's own kernel has the same bits and is slower here"
+    if packedDepth != nil { return "lockstep's own kernel, which has OpenBLAS's bits here" }
+    return PackedTile.fitsRegisters
+      ? "OpenBLAS: lockstep's own kernel has other bits here"
+      : "OpenBLAS: lockstep's own kernel is for programs that were built for AVX-512"
   }
 
   /// Our own kernel is not used any more: products of some model differ.
   static func refusePacked() { isRefused.store(true, ordering: .relaxed) }
+
+  /// Runs `body`, in which OpenBLAS multiplies: what is measured of it must not depend on who is faster here.
+  static func byOpenBLAS<Result>(_ body: () -> Result) -> Result {
+    suspensions.add(1, ordering: .relaxed)
+    defer { suspensions.subtract(1, ordering: .relaxed) }
+    return body()
+  }
 
   /// `c[m, n] = op(a)[m, k] · op(b)[k, n] + beta · c`; `beta` is 0 or 1.
   @inline(__always)
@@ -97,37 +109,6 @@ package enum MatrixProduct {
         own.base[$0].bitPattern == theirs.base[$0].bitPattern
       }
     }
-  }
-
-  /// How much longer our own kernel may seem to take: other programs disturb so short a measurement by more than what it saves.
-  ///
-  /// Where vectors have not sixteen lanes it takes twice as long as OpenBLAS, or more.
-  private static let slack = 1.15
-
-  /// Whether our own kernel keeps up with OpenBLAS for rows by a dense weight: the best of several turns of each, 30 milliseconds in all.
-  private static func keepsUp(depth: Int) -> Bool {
-    let (m, n, k) = (768, 768, 768)
-    let a = numbers(m * k, salt: 54), w = numbers(n * k, salt: 55)
-    let c = Arena(count: m * n)
-    let clock = ContinuousClock()
-    var own = Duration.seconds(1), theirs = Duration.seconds(1)
-    withExtendedLifetime((a, w, c)) {
-      for _ in 0..<4 {
-        own = min(
-          own,
-          clock.measure {
-            PackedProduct.multiply(
-              m, n, k, a.base, k, transposeA: false, w.base, k, transposeB: true,
-              accumulate: false, c.base, n, depth: depth)
-          })
-        theirs = min(
-          theirs,
-          clock.measure {
-            BLAS.multiply(m, n, k, a.base, k, w.base, k, transposeB: true, beta: 0, c.base, n)
-          })
-      }
-    }
-    return own < theirs * slack
   }
 
   /// Numbers of both signs without structure, the same everywhere: made in a moment, for weights have millions.

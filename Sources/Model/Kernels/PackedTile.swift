@@ -1,9 +1,12 @@
-internal import CPrefetch
+internal import CVector
 
 /// The innermost part of `PackedProduct`: six rows by sixty-four columns in registers.
 enum PackedTile {
   static let rows = 6
   static let columns = 64
+
+  /// Whether the tile's sums stay in registers: with shorter vectors they would not, and OpenBLAS is twice as fast.
+  static var fitsRegisters: Bool { has_wide_registers() }
 
   /// `c[6, 64] (+)= a[6, k] · b[k, 64]`, where `a[i, p]` lies at `i · rowStride + p · columnStride` and `b` has a pitch of 64.
   ///
