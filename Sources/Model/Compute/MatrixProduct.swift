@@ -29,7 +29,7 @@ package enum MatrixProduct {
   /// Our own kernel is not used any more: products of some model differ.
   static func refusePacked() { isRefused.store(true, ordering: .relaxed) }
 
-  /// Runs `body`, in which OpenBLAS multiplies: what is measured of it must not depend on who is faster here.
+  /// Runs `body`, in which OpenBLAS multiplies: what is measured of it must not depend on who multiplies in this build.
   static func byOpenBLAS<Result>(_ body: () -> Result) -> Result {
     suspensions.add(1, ordering: .relaxed)
     defer { suspensions.subtract(1, ordering: .relaxed) }
