@@ -145,7 +145,7 @@ private func object(_ line: String) throws -> [String: Any] {
     let killed = try Program.shell(
       """
       $LOCKSTEP train recipe.yaml --run run \(options) & pid=$!
-      until [ -e run/checkpoints/step-00000003 ]; do sleep 0.01; done
+      await 'ls run/checkpoints 2>/dev/null | grep -q step-'
       kill -9 $pid; wait $pid; [ $? = 137 ] || echo finished too soon
       $LOCKSTEP train recipe.yaml --run run \(options) --resume
       """, in: task.url)
@@ -166,7 +166,7 @@ private func object(_ line: String) throws -> [String: Any] {
     let result = try Program.shell(
       """
       set -m; $LOCKSTEP train recipe.yaml --run run --set epochs=5000 & pid=$!
-      until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+      await '[ -s run/metrics.jsonl ]'
       kill -\(signal) $pid; wait $pid; echo status $?; ls run/checkpoints
       """, in: task.url)
     #expect(result.output.contains("status 75"))
@@ -179,9 +179,9 @@ private func object(_ line: String) throws -> [String: Any] {
     let result = try Program.shell(
       """
       $LOCKSTEP train recipe.yaml --run run --set epochs=5000 & pid=$!
-      until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+      await '[ -s run/metrics.jsonl ]'
       kill -USR2 $pid
-      until ls run/checkpoints | grep -q step-; do sleep 0.01; done
+      await 'ls run/checkpoints | grep -q step-'
       kill -0 $pid && echo alive; kill -TERM $pid; wait $pid; echo status $?
       """, in: task.url)
     #expect(result.output.contains("alive"))

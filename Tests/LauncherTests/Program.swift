@@ -1,5 +1,6 @@
 import Foundation
 import TestSupport
+import Testing
 
 /// The built program, run as a user runs it.
 enum Program {
@@ -23,34 +24,47 @@ enum Program {
   }
 
   /// Runs a line of bash in which `$LOCKSTEP` is the program.
+  ///
+  /// In it and in what it starts `await CONDITION` waits until the condition is true, half a minute at most: then that shell ends
+  /// with 99, so that a condition that never comes fails a test instead of stopping it.
   static func shell(_ line: String, in folder: URL) throws -> Result {
-    try run(URL(filePath: "/bin/bash"), ["-c", "LOCKSTEP='\(url.path)'; \(line)"], in: folder)
+    let prelude = """
+      LOCKSTEP='\(url.path)'
+      await() {
+        for _ in $(seq 3000); do if eval "$1"; then return; fi; sleep 0.01; done
+        echo "waited in vain: $1" >&2; kill $(jobs -p) 2>/dev/null; exit 99
+      }
+      export -f await
+
+      """
+    return try run(URL(filePath: "/bin/bash"), ["-c", prelude + line], in: folder)
   }
+
+  /// What no run of the tests takes, on however loaded a machine.
+  private static let patience = 300.0
 
   private static func run(
     _ program: URL, _ arguments: [String], in folder: URL, input: Data = Data()
   ) throws -> Result {
-    let process = Process()
-    process.executableURL = program
-    process.arguments = arguments
-    process.currentDirectoryURL = folder
     // Files instead of pipes: nothing can fill up and wait.
     let names = ["in", "out", "err"].map {
       folder.appending(path: ".\(UUID().uuidString).\($0)")
     }
     defer { for name in names { try? FileManager.default.removeItem(at: name) } }
     try input.write(to: names[0])
-    for name in names[1...] { try Data().write(to: name) }
-    process.standardInput = try FileHandle(forReadingFrom: names[0])
-    process.standardOutput = try FileHandle(forWritingTo: names[1])
-    process.standardError = try FileHandle(forWritingTo: names[2])
-    try process.run()
-    process.waitUntilExit()
+    let process = try ChildProcess(
+      program, arguments, in: folder, input: names[0].path, output: names[1].path,
+      messages: names[2].path)
+    let status = process.wait(seconds: patience)
     func text(_ name: URL) throws -> String {
       String(decoding: try Data(contentsOf: name), as: UTF8.self)
     }
-    return Result(
-      status: process.terminationReason == .exit ? process.terminationStatus : -1,
-      output: try text(names[1]), messages: try text(names[2]))
+    let result = Result(
+      status: status ?? -1, output: try text(names[1]), messages: try text(names[2]))
+    if status == nil {
+      Issue.record(
+        "\(arguments) has not ended after \(patience) s: \(result.output)\(result.messages)")
+    }
+    return result
   }
 }

@@ -12,10 +12,10 @@ struct RankFaultRunTests {
       """
       exec 2>>log
       if [ $RANK = 1 ]; then
-        (until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+        (await "[ -s run/metrics.jsonl ]"
          date +%s%N >fault; kill -STOP $$
-         until grep -q "no sign of life" log; do sleep 0.1; done; date +%s%N >named
-         until grep -q "recorder-rank0" log; do sleep 0.1; done; sleep 0.5; kill -9 $$) &
+         await "grep -q no.sign.of.life log"; date +%s%N >named
+         await "grep -q recorder-rank0 log"; sleep 0.5; kill -9 $$) &
       fi
       exec $TRAIN --run run --set epochs=3000 --stall-seconds 6
       """, in: task)
@@ -78,8 +78,8 @@ struct RankFaultRunTests {
       2,
       """
       if [ $RANK = 0 ]; then
-        (until [ -e run/LATEST ]; do sleep 0.01; done
-         until rm -f run/LATEST && mkdir -p run/LATEST/taken 2>/dev/null; do :; done; date +%s%N >fault) &
+        (await "[ -e run/LATEST ]"
+         await "rm -f run/LATEST && mkdir -p run/LATEST/taken 2>/dev/null"; date +%s%N >fault) &
       fi
       exec $TRAIN --run run --set epochs=3000 --set checkpoint.everySteps=2
       """, in: task)
@@ -110,7 +110,7 @@ struct RankFaultRunTests {
       2,
       """
       if [ $RANK = 1 ]; then
-        (until [ -s run/metrics.jsonl ]; do sleep 0.01; done
+        (await "[ -s run/metrics.jsonl ]"
          while kill -STOP $$ 2>/dev/null; do sleep 0.02; kill -CONT $$; sleep 0.01; done) &
       fi
       exec $TRAIN --run run \(options)

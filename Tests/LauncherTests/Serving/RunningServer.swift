@@ -7,7 +7,7 @@ import Testing
 /// Several threads may ask at a time; one starts and ends it.
 final class RunningServer: @unchecked Sendable {
   let port: UInt16
-  private let process: Process
+  private let process: ChildProcess
   private let output: URL
   private let messages: URL
 
@@ -16,15 +16,10 @@ final class RunningServer: @unchecked Sendable {
     output = folder.appending(path: ".\(UUID().uuidString).out")
     messages = folder.appending(path: ".\(UUID().uuidString).err")
     for file in [output, messages] { try Data().write(to: file) }
-    process = Process()
-    process.executableURL = Program.url
-    process.arguments =
-      ["serve", "--port", "0", "--threads", "1"] + runs.flatMap { ["--run", $0] } + options
-    process.currentDirectoryURL = folder
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = try FileHandle(forWritingTo: output)
-    process.standardError = try FileHandle(forWritingTo: messages)
-    try process.run()
+    process = try ChildProcess(
+      Program.url,
+      ["serve", "--port", "0", "--threads", "1"] + runs.flatMap { ["--run", $0] } + options,
+      in: folder, output: output.path, messages: messages.path)
     var found: UInt16?
     for _ in 0..<3000 where found == nil {
       let said = try String(contentsOf: output, encoding: .utf8)
@@ -41,17 +36,12 @@ final class RunningServer: @unchecked Sendable {
     port = found
   }
 
-  deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-
   var log: String { (try? String(contentsOf: messages, encoding: .utf8)) ?? "" }
 
-  func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+  func signal(_ number: Int32) { kill(process.id, number) }
 
-  /// Waits for its end; returns the exit code.
-  func end() -> Int32 {
-    process.waitUntilExit()
-    return process.terminationReason == .exit ? process.terminationStatus : -1
-  }
+  /// Waits for its end; returns the exit code, −1 if a signal ended it or it did not end.
+  func end() -> Int32 { process.wait(seconds: 120) ?? -1 }
 
   /// Ends it; returns the exit code.
   func stop() -> Int32 {
