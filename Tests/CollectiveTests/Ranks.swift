@@ -28,10 +28,14 @@ func onRanks<Result: Sendable>(
     thread.stackSize = 1 << 20
     thread.start()
   }
-  done.wait()
+  let isOver = done.wait(timeout: .now() + 180) == .success
   let all = results.withLock { $0 }
+  if !isOver { throw RanksHang(ranks: (0..<count).filter { all[$0] == nil }) }
   return try (0..<count).map { try all[$0].unwrapped().get() }
 }
+
+/// These ranks have not ended after three minutes, where all tests together take less.
+struct RanksHang: Error { let ranks: [Int] }
 
 /// What ranks were told by `Settings.onNotice`.
 final class Notices: Sendable {

@@ -15,6 +15,11 @@ package enum PackedProduct {
   /// Pitch of a block of a transposed `a`: no power of two, which would crowd a few sets of the cache.
   private static let blockPitch = blockRows + 16
 
+  /// Whether the columns of a transposed `a`, whose elements lie pages apart, are multiplied where they lie.
+  ///
+  /// Measured: on Zen 5 that saves a copy, on Emerald Rapids it takes longer than to copy them (Documentation/Performance.md).
+  private static let readsColumnsInPlace = Processor.vendor == "AuthenticAMD"
+
   /// Lengths of the stretches of `k` that OpenBLAS takes at once, where it takes at most `depth` (driver/level3/level3.c).
   package static func stretches(_ k: Int, depth: Int) -> [Int] {
     var stretches: [Int] = []
@@ -60,7 +65,7 @@ package enum PackedProduct {
         for row in stride(from: 0, to: m, by: blockRows) {
           let height = min(blockRows, m - row)
           let corner = c + row * ldc + column
-          if transposeA, lda % 512 != 0 {
+          if transposeA, readsColumnsInPlace, lda % 512 != 0 {
             multiply(
               group, height, width, a + start * lda + row, 1, lda, scratch, corner, ldc)
           } else if transposeA {
