@@ -8,8 +8,11 @@ import Foundation
 /// and a tile of the result stays in cache over several stretches. After Goto, van de Geijn, "Anatomy of high-performance
 /// matrix multiplication" (ACM TOMS 34(3), 2008).
 package enum PackedProduct {
-  /// Columns of `b` that are packed together, and how much of `k` at most.
+  /// Columns of `b` that are packed together, and how much of `k`, at most.
   private static let packedColumns = 768, packedDepth = 1_280
+  /// Floats of `b` that are packed together, where no row of `a` is copied for them again: what stays in the second cache (1 MiB and
+  /// more) beside a block of rows, because every block reads all of it.
+  private static let packedFloats = 196_608
   /// Rows that share what is packed while it is in cache.
   private static let blockRows = 96
   /// Pitch of a block of a transposed `a`: no power of two, which would crowd a few sets of the cache.
@@ -57,8 +60,13 @@ package enum PackedProduct {
       }
       let group = Group(
         stretches: stretches[first..<last], length: length, accumulates: accumulate || start > 0)
-      for column in stride(from: 0, to: n, by: packedColumns) {
-        let width = min(packedColumns, n - column)
+      let most =
+        transposeA
+        ? packedColumns
+        : min(
+          packedColumns, max(1, packedFloats / length / PackedTile.columns) * PackedTile.columns)
+      for column in stride(from: 0, to: n, by: most) {
+        let width = min(most, n - column)
         pack(
           transposeB ? b + column * ldb + start : b + start * ldb + column, ldb,
           transposed: transposeB, length, width, scratch.panels)
