@@ -6,17 +6,44 @@ enum LaneTranspose {
     columns: Int
   ) {
     precondition(pitch % 16 == 0 && pitch >= rows, "a pitch of \(pitch) for \(rows) rows")
-    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 16) { block in
-      guard let block = block.baseAddress else { return }
-      for row in stride(from: 0, to: pitch, by: 16) {
-        let count = min(16, max(0, rows - row))
-        forLanes(columns) { column, width in
-          for i in 0..<count { block[i] = (a + (row + i) * lda).lanes(column, width) }
-          for i in count..<16 { block[i] = .zero }
-          transpose(block)
-          for i in 0..<width { t.store(block[i], at: (column + i) * pitch + row) }
+    var row = 0
+    while row < pitch {
+      let count = min(16, max(0, rows - row))
+      forLanes(columns) { column, width in
+        let from = a + row * lda + column, to = t + column * pitch + row
+        if count == 16, width == 16 {
+          whole(to, pitch, from, lda)
+        } else {
+          part(to, pitch, from, lda, rows: count, columns: width)
         }
       }
+      row += 16
+    }
+  }
+
+  /// All indices are known, so the block is never in memory.
+  @inline(__always)
+  private static func whole(
+    _ t: UnsafeMutablePointer<Float>, _ pitch: Int, _ a: UnsafePointer<Float>, _ lda: Int
+  ) {
+    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 16) { block in
+      let block = block.baseAddress.unsafelyUnwrapped
+      for i in 0..<16 { block[i] = (a + i * lda).lanes(0) }
+      transpose(block)
+      for i in 0..<16 { t.store(block[i], at: i * pitch) }
+    }
+  }
+
+  private static func part(
+    _ t: UnsafeMutablePointer<Float>, _ pitch: Int, _ a: UnsafePointer<Float>, _ lda: Int,
+    rows: Int, columns: Int
+  ) {
+    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 16) { block in
+      let block = block.baseAddress.unsafelyUnwrapped
+      for i in 0..<rows { block[i] = (a + i * lda).lanes(0, columns) }
+      for i in rows..<16 { block[i] = .zero }
+      transpose(block)
+      for i in 0..<columns { t.store(block[i], at: i * pitch) }
     }
   }
 
@@ -60,14 +87,14 @@ enum LaneTranspose {
     _ block: UnsafeMutablePointer<Lanes>, distance: Int,
     _ swap: (_ x: inout Lanes, _ y: inout Lanes, _ a: Lanes, _ b: Lanes) -> Void
   ) {
-    for start in stride(from: 0, to: 16, by: 2 * distance) {
-      for i in start..<start + distance {
-        let a = block[i], b = block[i + distance]
-        var x = a, y = b
-        swap(&x, &y, a, b)
-        block[i] = x
-        block[i + distance] = y
-      }
+    // Eight pairs, as many as the compiler unrolls.
+    for pair in 0..<8 {
+      let i = pair / distance * 2 * distance + pair % distance
+      let a = block[i], b = block[i + distance]
+      var x = a, y = b
+      swap(&x, &y, a, b)
+      block[i] = x
+      block[i + distance] = y
     }
   }
 }
