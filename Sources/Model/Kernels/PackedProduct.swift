@@ -20,7 +20,7 @@ package enum PackedProduct {
 
   /// Whether the columns of a transposed `a`, whose elements lie pages apart, are multiplied where they lie.
   ///
-  /// Measured: on Zen 5 that saves a copy, on Emerald Rapids it takes longer than to copy them (Documentation/Performance.md).
+  /// On Emerald Rapids it takes longer than to copy them (Documentation/Performance.md); AMD keeps that with which it was measured as a whole.
   private static let readsColumnsInPlace = Processor.vendor == "AuthenticAMD"
 
   /// Lengths of the stretches of `k` that OpenBLAS takes at once, where it takes at most `depth` (driver/level3/level3.c).
