@@ -4,6 +4,8 @@ internal import CVector
 enum PackedTile {
   static let rows = 6
   static let columns = 64
+  /// Steps of `k` between two jumps: of 384 steps, a stretch of OpenBLAS's, 48 jumps are left, few enough for the last one to be foreseen.
+  private static let unrolled = 8
 
   /// Whether the tile's sums stay in registers: with shorter vectors they would not, and OpenBLAS is twice as fast.
   static var fitsRegisters: Bool { has_wide_registers() }
@@ -16,74 +18,87 @@ enum PackedTile {
     _ k: Int, _ a: UnsafePointer<Float>, _ rowStride: Int, _ columnStride: Int,
     _ b: UnsafePointer<Float>, accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ ldc: Int
   ) {
-    // Rows of `c` lie far apart, and are written all at once at the end.
-    for row in 0..<rows {
-      let line = c + row * ldc
-      prefetch_for_writing(line)
-      prefetch_for_writing(line + 16)
-      prefetch_for_writing(line + 32)
-      prefetch_for_writing(line + 48)
+    // Rows of `c` lie far apart, and are written all at once at the end. What is added to was written by the stretch before.
+    if !accumulate {
+      for row in 0..<rows {
+        let line = c + row * ldc
+        prefetch_for_writing(line)
+        prefetch_for_writing(line + 16)
+        prefetch_for_writing(line + 32)
+        prefetch_for_writing(line + 48)
+      }
     }
-    var s00 = Lanes.zero, s01 = s00, s02 = s00, s03 = s00
-    var s10 = s00, s11 = s00, s12 = s00, s13 = s00
-    var s20 = s00, s21 = s00, s22 = s00, s23 = s00
-    var s30 = s00, s31 = s00, s32 = s00, s33 = s00
-    var s40 = s00, s41 = s00, s42 = s00, s43 = s00
-    var s50 = s00, s51 = s00, s52 = s00, s53 = s00
-    let (r1, r2) = (rowStride, 2 * rowStride)
-    var bp = b, upper = a, lower = a + 3 * rowStride
-    for _ in 0..<k {
-      let b0 = bp.lanes(0), b1 = bp.lanes(16), b2 = bp.lanes(32), b3 = bp.lanes(48)
-      let a0 = Lanes(repeating: upper[0])
-      s00.addProduct(a0, b0)
-      s01.addProduct(a0, b1)
-      s02.addProduct(a0, b2)
-      s03.addProduct(a0, b3)
-      let a1 = Lanes(repeating: upper[r1])
-      s10.addProduct(a1, b0)
-      s11.addProduct(a1, b1)
-      s12.addProduct(a1, b2)
-      s13.addProduct(a1, b3)
-      let a2 = Lanes(repeating: upper[r2])
-      s20.addProduct(a2, b0)
-      s21.addProduct(a2, b1)
-      s22.addProduct(a2, b2)
-      s23.addProduct(a2, b3)
-      let a3 = Lanes(repeating: lower[0])
-      s30.addProduct(a3, b0)
-      s31.addProduct(a3, b1)
-      s32.addProduct(a3, b2)
-      s33.addProduct(a3, b3)
-      let a4 = Lanes(repeating: lower[r1])
-      s40.addProduct(a4, b0)
-      s41.addProduct(a4, b1)
-      s42.addProduct(a4, b2)
-      s43.addProduct(a4, b3)
-      let a5 = Lanes(repeating: lower[r2])
-      s50.addProduct(a5, b0)
-      s51.addProduct(a5, b1)
-      s52.addProduct(a5, b2)
-      s53.addProduct(a5, b3)
-      bp += columns
-      upper += columnStride
-      lower += columnStride
+    var sums = Sums()
+    var column = Column(
+      upper: a, lower: a + 3 * rowStride, rowStride: rowStride, stride: columnStride, b: b)
+    for _ in 0..<k / unrolled {
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
+      sums.add(&column)
     }
-    put(s00, s01, s02, s03, accumulate, c)
-    put(s10, s11, s12, s13, accumulate, c + ldc)
-    put(s20, s21, s22, s23, accumulate, c + 2 * ldc)
-    put(s30, s31, s32, s33, accumulate, c + 3 * ldc)
-    put(s40, s41, s42, s43, accumulate, c + 4 * ldc)
-    put(s50, s51, s52, s53, accumulate, c + 5 * ldc)
+    for _ in 0..<k % unrolled { sums.add(&column) }
+    sums.row0.put(accumulate, c)
+    sums.row1.put(accumulate, c + ldc)
+    sums.row2.put(accumulate, c + 2 * ldc)
+    sums.row3.put(accumulate, c + 3 * ldc)
+    sums.row4.put(accumulate, c + 4 * ldc)
+    sums.row5.put(accumulate, c + 5 * ldc)
   }
 
-  @inline(__always)
-  private static func put(
-    _ s0: Lanes, _ s1: Lanes, _ s2: Lanes, _ s3: Lanes, _ accumulate: Bool,
-    _ c: UnsafeMutablePointer<Float>
-  ) {
-    c.store((accumulate ? c.lanes(0) : Lanes.zero) + s0, at: 0)
-    c.store((accumulate ? c.lanes(16) : Lanes.zero) + s1, at: 16)
-    c.store((accumulate ? c.lanes(32) : Lanes.zero) + s2, at: 32)
-    c.store((accumulate ? c.lanes(48) : Lanes.zero) + s3, at: 48)
+  /// Where a column of `a` and a row of `b` lie; two pointers into `a`, from which three rows each are in reach of an address.
+  private struct Column {
+    var upper: UnsafePointer<Float>
+    var lower: UnsafePointer<Float>
+    let rowStride: Int
+    let stride: Int
+    var b: UnsafePointer<Float>
+  }
+
+  /// The tile's 384 sums.
+  private struct Sums {
+    var row0 = Row(), row1 = Row(), row2 = Row(), row3 = Row(), row4 = Row(), row5 = Row()
+
+    /// Adds the products of a column of `a` with a row of `b`, and goes on to the next.
+    @inline(__always)
+    mutating func add(_ column: inout Column) {
+      let (b, r1) = (column.b, column.rowStride)
+      let b0 = b.lanes(0), b1 = b.lanes(16), b2 = b.lanes(32), b3 = b.lanes(48)
+      row0.add(column.upper[0], b0, b1, b2, b3)
+      row1.add(column.upper[r1], b0, b1, b2, b3)
+      row2.add(column.upper[2 * r1], b0, b1, b2, b3)
+      row3.add(column.lower[0], b0, b1, b2, b3)
+      row4.add(column.lower[r1], b0, b1, b2, b3)
+      row5.add(column.lower[2 * r1], b0, b1, b2, b3)
+      column.b += columns
+      column.upper += column.stride
+      column.lower += column.stride
+    }
+  }
+
+  /// One row's sums.
+  private struct Row {
+    var s0 = Lanes.zero, s1 = Lanes.zero, s2 = Lanes.zero, s3 = Lanes.zero
+
+    @inline(__always)
+    mutating func add(_ a: Float, _ b0: Lanes, _ b1: Lanes, _ b2: Lanes, _ b3: Lanes) {
+      let a = Lanes(repeating: a)
+      s0.addProduct(a, b0)
+      s1.addProduct(a, b1)
+      s2.addProduct(a, b2)
+      s3.addProduct(a, b3)
+    }
+
+    @inline(__always)
+    func put(_ accumulate: Bool, _ c: UnsafeMutablePointer<Float>) {
+      c.store((accumulate ? c.lanes(0) : Lanes.zero) + s0, at: 0)
+      c.store((accumulate ? c.lanes(16) : Lanes.zero) + s1, at: 16)
+      c.store((accumulate ? c.lanes(32) : Lanes.zero) + s2, at: 32)
+      c.store((accumulate ? c.lanes(48) : Lanes.zero) + s3, at: 48)
+    }
   }
 }
