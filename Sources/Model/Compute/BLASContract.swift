@@ -15,8 +15,8 @@ package struct BLASContract: Sendable, Equatable {
   package init(hidden: Int, intermediate: Int, words: Int? = nil) {
     var shapes =
       [
-        (3 * hidden, hidden), (2 * hidden, hidden), (hidden, hidden), (intermediate, hidden),
-        (hidden, intermediate), (hidden, 3 * hidden), (hidden, 2 * hidden),
+        (3 * hidden, hidden), (hidden, hidden), (intermediate, hidden), (hidden, intermediate),
+        (hidden, 3 * hidden),
       ] + (words.map { [($0, hidden)] } ?? [])
     shapes = shapes.filter { $0.0 * $0.1 >= RowProduct.largeWeight }
     if !shapes.allSatisfy({ MatrixProduct.agrees(outputs: $0.0, inputs: $0.1) }) {

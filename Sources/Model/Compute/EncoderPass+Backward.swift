@@ -34,7 +34,11 @@ extension EncoderPass {
       pool.run(tiles.count) { tile, thread in
         throughFeedForward(layer, number, g, tiles[tile], scratch(of: thread))
       }
-      throughAttention(layer, number, g)
+      if let attention = layer.firstTokens {
+        throughAttention(attention, layer, number, g)
+      } else {
+        throughAttention(layer, number, g)
+      }
       weightGradients(layer, number, g, target)
       closed(start)
       guard target.trainsAny(in: 0..<start) else { return }
@@ -97,70 +101,33 @@ extension EncoderPass {
   }
 
   /// Gradients of queries, keys and values.
-  ///
-  /// A [CLS]-only layer's query gradient lies behind its keys' and values'.
   private func throughAttention(_ layer: Layer, _ number: Int, _ g: Gradients) {
     let heads = configuration.headCount, d = configuration.headWidth, h = hidden
     pool.run(batch.sequences.count * heads) { task, thread in
-      let sequence = task / heads, head = task % heads
-      let row = layer.firstTokensOnly ? sequence : batch.offsets[sequence]
-      let (dq, dk, dv, pitch) = projectionGradients(layer, g)
-      let start = batch.offsets[sequence] * pitch + head * d
+      let sequence = task / heads, head = task % heads, row = batch.offsets[sequence]
+      let query = g.projection + row * 3 * h + head * d
       attention.backward(
         work(layer, number, sequence: sequence, head: head),
         dContext: g.context + row * h + head * d, h,
-        dq: dq + row * layer.queryPitch + head * d, layer.queryPitch,
-        dk: dk + start, dv: dv + start, pitch, scratch: scratch(of: thread))
+        dq: query, 3 * h, dk: query + h, dv: query + 2 * h, 3 * h, scratch: scratch(of: thread))
     }
-  }
-
-  /// Where the gradients of queries, keys and values lie, and the pitch of the latter two.
-  private func projectionGradients(
-    _ layer: Layer, _ g: Gradients
-  ) -> (
-    query: UnsafeMutablePointer<Float>, key: UnsafeMutablePointer<Float>,
-    value: UnsafeMutablePointer<Float>, pitch: Int
-  ) {
-    let h = hidden
-    guard layer.firstTokensOnly else {
-      return (g.projection, g.projection + h, g.projection + 2 * h, 3 * h)
-    }
-    return (g.projection + tokens.count * 2 * h, g.projection, g.projection + h, 2 * h)
   }
 
   /// From queries, keys and values to the layer's input; `g.output` holds its gradient afterwards.
   private func intoInput(_ layer: Layer, _ number: Int, _ g: inout Gradients) {
-    let h = hidden, weight = parameters + offsets.layers[number].projectionWeight
-    if layer.firstTokensOnly {
-      let (dq, dkv, _, _) = projectionGradients(layer, g)
-      // The residual's and the query's share exist for [CLS] rows only; `g.output` is free now.
-      let whole = g.output, part = g.input
-      pool.run(firsts.tiles.count) { tile, _ in
-        let range = firsts.tiles[tile]
-        RowProduct.backward(
-          range.count, h, h, dq + range.lowerBound * h, h, weight, accumulate: true,
-          part + range.lowerBound * h, h)
-      }
-      pool.run(tokens.tiles.count) { tile, _ in
-        let range = tokens.tiles[tile]
-        RowProduct.backward(
-          range.count, h, 2 * h, dkv + range.lowerBound * 2 * h, 2 * h, weight + h * h,
-          accumulate: false, whole + range.lowerBound * h, h)
-      }
-      for sequence in 0..<firsts.count {
-        let row = whole + batch.offsets[sequence] * h, share = part + sequence * h
-        forLanes(h) { i, n in row.store(row.lanes(i, n) + share.lanes(i, n), at: i, n) }
-      }
-    } else {
-      let (whole, projection) = (g.input, g.projection)
-      pool.run(tokens.tiles.count) { tile, _ in
-        let range = tokens.tiles[tile]
-        RowProduct.backward(
-          range.count, h, 3 * h, projection + range.lowerBound * 3 * h, 3 * h, weight,
-          accumulate: true, whole + range.lowerBound * h, h)
-      }
-      swap(&g.output, &g.input)
+    if let attention = layer.firstTokens {
+      intoInput(attention, layer, number, g)
+      return
     }
+    let h = hidden, weight = parameters + offsets.layers[number].projectionWeight
+    let (whole, projection) = (g.input, g.projection)
+    pool.run(tokens.tiles.count) { tile, _ in
+      let range = tokens.tiles[tile]
+      RowProduct.backward(
+        range.count, h, 3 * h, projection + range.lowerBound * 3 * h, 3 * h, weight,
+        accumulate: true, whole + range.lowerBound * h, h)
+    }
+    swap(&g.output, &g.input)
   }
 
   /// All weight, bias and norm gradients of a layer, as one job of many blocks.
@@ -168,28 +135,30 @@ extension EncoderPass {
     _ layer: Layer, _ number: Int, _ g: Gradients, _ target: GradientTarget
   ) {
     let o = offsets.layers[number], h = hidden, f = inner
-    let rowStarts = rows(layer).leafStarts, tokenStarts = tokens.leafStarts
-    let (dq, dk, dv, pitch) = projectionGradients(layer, g)
+    let rowStarts = rows(layer).leafStarts
     func gradient(
       _ dy: UnsafePointer<Float>, _ ldy: Int, _ x: UnsafePointer<Float>, _ outputs: Int,
-      _ inputs: Int, _ weight: Int, _ bias: Int, _ starts: [Int]
+      _ inputs: Int, _ weight: Int, _ bias: Int
     ) -> WeightGradient {
       WeightGradient(
         dy: dy, ldy: ldy, x: x, ldx: inputs, outputs: outputs, inputs: inputs,
-        weight: target.place(weight), bias: target.place(bias), leafStarts: starts)
+        weight: target.place(weight), bias: target.place(bias), leafStarts: rowStarts)
     }
-    let projection = (o.projectionWeight, o.projectionBias)
-    let dense = [
-      gradient(g.down, h, layer.preactivation, h, f, o.downWeight, o.downBias, rowStarts),
-      gradient(g.preactivation, f, layer.middle, f, h, o.upWeight, o.upBias, rowStarts),
-      gradient(
-        g.attention, h, layer.context, h, h, o.attentionWeight, o.attentionBias, rowStarts),
-      gradient(
-        dq, layer.queryPitch, layer.queryInput, h, h, projection.0, projection.1, rowStarts),
-      gradient(dk, pitch, layer.input, h, h, projection.0 + h * h, projection.1 + h, tokenStarts),
-      gradient(
-        dv, pitch, layer.input, h, h, projection.0 + 2 * h * h, projection.1 + 2 * h, tokenStarts),
+    var dense = [
+      gradient(g.down, h, layer.preactivation, h, f, o.downWeight, o.downBias),
+      gradient(g.preactivation, f, layer.middle, f, h, o.upWeight, o.upBias),
+      gradient(g.attention, h, layer.context, h, h, o.attentionWeight, o.attentionBias),
     ]
+    if let attention = layer.firstTokens {
+      dense += projectionGradients(attention, layer, number, g, target)
+    } else {
+      for part in 0..<3 {
+        dense.append(
+          gradient(
+            g.projection + part * h, 3 * h, layer.input, h, h, o.projectionWeight + part * h * h,
+            o.projectionBias + part * h))
+      }
+    }
     let norms = [
       NormGradient(
         dy: g.output, normal: layer.normal2, norm: o.outputNorm, leafStarts: rowStarts),

@@ -9,16 +9,15 @@ extension EncoderPass {
       if !layers.isEmpty { project(0, tokens.tiles[tile]) }
     }
     for (number, layer) in layers.enumerated() {
-      if layer.firstTokensOnly { gatherQueries(layer, number) }
-      let heads = configuration.headCount
-      pool.run(batch.sequences.count * heads) { task, thread in
-        attention.forward(
-          work(layer, number, sequence: task / heads, head: task % heads),
-          scratch: scratch(of: thread))
+      if let attention = layer.firstTokens {
+        attend(attention, layer, number)
+      } else {
+        attend(layer, number)
       }
       let tiles = rows(layer).tiles
       if number + 1 < layers.count { reading(end(ofLayer: number + 1)) }
       pool.run(tiles.count) { tile, thread in
+        if let attention = layer.firstTokens { mixContext(attention, layer, number, tiles[tile]) }
         finish(layer, number, tiles[tile], scratch(of: thread))
         if number + 1 < layers.count { project(number + 1, tiles[tile]) }
       }
@@ -32,13 +31,9 @@ extension EncoderPass {
 
   /// Computes the inner values of layer `number` again from its input.
   func recompute(_ number: Int) {
-    let layer = layers[number], heads = configuration.headCount
+    let layer = layers[number]
     pool.run(tokens.tiles.count) { tile, _ in project(number, tokens.tiles[tile]) }
-    pool.run(batch.sequences.count * heads) { task, thread in
-      attention.forward(
-        work(layer, number, sequence: task / heads, head: task % heads),
-        scratch: scratch(of: thread))
-    }
+    attend(layer, number)
     pool.run(tokens.tiles.count) { tile, thread in
       finish(layer, number, tokens.tiles[tile], scratch(of: thread))
     }
@@ -97,30 +92,23 @@ extension EncoderPass {
       purpose: purpose.word(layer: layer))
   }
 
-  /// Queries, keys and values of rows `range` of layer `number`; keys and values only where queries are gathered later.
+  /// Queries, keys and values of rows `range` of layer `number`, where all tokens have them.
   private func project(_ number: Int, _ range: Range<Int>) {
     let layer = layers[number], o = offsets.layers[number], h = hidden
-    let skipped = layer.firstTokensOnly ? h : 0  // the query's rows of the weight
-    let columns = 3 * h - skipped
-    let out = layer.firstTokensOnly ? layer.key : layer.query
+    if layer.firstTokensOnly { return }
     dense(
-      out + range.lowerBound * columns, layer.input + range.lowerBound * h, h, rows: range.count,
-      outputs: columns, weight: parameters + o.projectionWeight + skipped * h,
-      bias: parameters + o.projectionBias + skipped)
+      layer.projection + range.lowerBound * 3 * h, layer.input + range.lowerBound * h, h,
+      rows: range.count, outputs: 3 * h, weight: parameters + o.projectionWeight,
+      bias: parameters + o.projectionBias)
   }
 
-  /// Copies the [CLS] rows of a last layer's input and projects their queries.
-  private func gatherQueries(_ layer: Layer, _ number: Int) {
-    let h = hidden, o = offsets.layers[number]
-    pool.run(firsts.tiles.count) { tile, _ in
-      let range = firsts.tiles[tile]
-      for row in range {
-        (layer.queryInput + row * h).update(from: layer.input + batch.offsets[row] * h, count: h)
-      }
-      dense(
-        layer.query + range.lowerBound * h, layer.queryInput + range.lowerBound * h, h,
-        rows: range.count, outputs: h, weight: parameters + o.projectionWeight,
-        bias: parameters + o.projectionBias)
+  /// Attention of every token of `layer`.
+  private func attend(_ layer: Layer, _ number: Int) {
+    let heads = configuration.headCount
+    pool.run(batch.sequences.count * heads) { task, thread in
+      attention.forward(
+        work(layer, number, sequence: task / heads, head: task % heads),
+        scratch: scratch(of: thread))
     }
   }
 

@@ -8,10 +8,11 @@ struct EncoderPass {
   struct Layer {
     /// Input `[T, H]`, and the rows of it that are queries `[R, H]` (the same memory when `R = T`).
     var input: UnsafeMutablePointer<Float>, queryInput: UnsafeMutablePointer<Float>
-    /// Queries `[R, ·]`, keys and values `[T, ·]`, with their row pitches.
-    var query: UnsafeMutablePointer<Float>, queryPitch: Int
-    var key: UnsafeMutablePointer<Float>, value: UnsafeMutablePointer<Float>, keyPitch: Int
-    /// Attention's context `[R, H]`, and for each query and head the softmax's maximum and inverse sum `[R, N]`.
+    /// Queries, keys and values side by side `[T, 3H]`; queries alone `[B, H]` where only [CLS] is read.
+    var projection: UnsafeMutablePointer<Float>
+    /// What takes the place of keys and values where only [CLS] is read.
+    var firstTokens: FirstTokenAttention?
+    /// Attention's context `[R, H]`, and for each query and head of all tokens the softmax's maximum and inverse sum `[T, N]`.
     var context: UnsafeMutablePointer<Float>
     var maximum: UnsafeMutablePointer<Float>, inverse: UnsafeMutablePointer<Float>
     /// The layer norms' x̂ `[R, H]`, 1/√(var + ε) `[R]` and outputs `[R, H]`; the pre-activation `[R, F]`.
@@ -22,7 +23,7 @@ struct EncoderPass {
     /// A copy of what the second norm reads `[T, H]`, where the head asks for it: of the last layer only.
     var sum: UnsafeMutablePointer<Float>?
     /// Whether only [CLS] rows are computed.
-    var firstTokensOnly: Bool
+    var firstTokensOnly: Bool { firstTokens != nil }
   }
 
   /// Buffers that backward alone uses, shared by all layers.
@@ -126,8 +127,8 @@ struct EncoderPass {
         layers.append(layer)
       } else {
         let layer = Self.layer(
-          c, tokens: t, sequences: firsts.count, firstsOnly: firstsOnly, input: input,
-          output: output, plan: &plan)
+          c, tokens: t, input: input, output: output,
+          firstsOf: firstsOnly ? (batch, settings) : nil, plan: &plan)
         layers.append(layer)
         if shares { shared = layer }
       }
@@ -154,38 +155,36 @@ struct EncoderPass {
   }
 
   private static func layer(
-    _ c: BertConfiguration, tokens t: Int, sequences: Int, firstsOnly: Bool,
-    input: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>?,
+    _ c: BertConfiguration, tokens t: Int, input: UnsafeMutablePointer<Float>,
+    output: UnsafeMutablePointer<Float>?, firstsOf firsts: (PackedBatch, Settings)?,
     plan: inout Workspace.Plan
   ) -> Layer {
-    let h = c.hiddenSize, n = c.headCount, r = firstsOnly ? sequences : t
-    let query = plan.take(firstsOnly ? r * h : t * 3 * h)
-    let keys = firstsOnly ? plan.take(t * 2 * h) : query + h
+    let h = c.hiddenSize, n = c.headCount
+    let r = firsts.map { $0.0.sequences.count } ?? t, ofTokens = firsts == nil ? t : 0
     return Layer(
-      input: input, queryInput: firstsOnly ? plan.take(r * h) : input,
-      query: query, queryPitch: firstsOnly ? h : 3 * h,
-      key: keys, value: keys + h, keyPitch: firstsOnly ? 2 * h : 3 * h,
-      context: plan.take(r * h), maximum: plan.take(r * n), inverse: plan.take(r * n),
+      input: input, queryInput: firsts == nil ? input : plan.take(r * h),
+      projection: plan.take(firsts == nil ? t * 3 * h : r * h),
+      firstTokens: firsts.map { batch, settings in
+        FirstTokenAttention(
+          c, batch, trains: settings.trains, drops: settings.dropout.attention != nil, plan: &plan)
+      },
+      context: plan.take(r * h), maximum: plan.take(ofTokens * n),
+      inverse: plan.take(ofTokens * n),
       normal1: plan.take(r * h), r1: plan.take(r), middle: plan.take(r * h),
       preactivation: plan.take(r * c.intermediateSize),
-      normal2: plan.take(r * h), r2: plan.take(r), output: output ?? plan.take(r * h),
-      firstTokensOnly: firstsOnly)
+      normal2: plan.take(r * h), r2: plan.take(r), output: output ?? plan.take(r * h))
   }
 
-  /// The attention of `head` in sequence `sequence` of `layer` (number `number`).
+  /// The attention of `head` in sequence `sequence` of `layer` (number `number`), which computes all tokens.
   func work(_ layer: Layer, _ number: Int, sequence: Int, head: Int) -> Attention.Work {
-    let d = configuration.headWidth, start = batch.offsets[sequence]
-    let row = layer.firstTokensOnly ? sequence : start
-    let keys = batch.offsets[sequence + 1] - start
-    let n = configuration.headCount
+    let h = hidden, n = configuration.headCount
+    let start = batch.offsets[sequence], keys = batch.offsets[sequence + 1] - start
+    let query = UnsafePointer(layer.projection + start * 3 * h + head * configuration.headWidth)
     return Attention.Work(
-      queries: layer.firstTokensOnly ? 1 : keys, keys: keys,
-      q: UnsafePointer(layer.query + row * layer.queryPitch + head * d), ldq: layer.queryPitch,
-      k: UnsafePointer(layer.key + start * layer.keyPitch + head * d),
-      v: UnsafePointer(layer.value + start * layer.keyPitch + head * d), ldk: layer.keyPitch,
-      context: layer.context + row * hidden + head * d, ldc: hidden,
-      maximum: layer.maximum + row * n + head, inverse: layer.inverse + row * n + head, stride: n,
-      head: head, example: firsts.examples[sequence],
+      queries: keys, keys: keys, q: query, ldq: 3 * h, k: query + h, v: query + 2 * h, ldk: 3 * h,
+      context: layer.context + start * h + head * configuration.headWidth, ldc: h,
+      maximum: layer.maximum + start * n + head, inverse: layer.inverse + start * n + head,
+      stride: n, head: head, example: firsts.examples[sequence],
       purpose: RandomPurpose.attentionDropout.word(layer: number))
   }
 }

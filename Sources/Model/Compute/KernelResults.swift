@@ -9,7 +9,9 @@ package enum KernelResults {
   package static func bits() -> [UInt32] {
     let memory = Memory()
     // The kernels have pointers into it, which keep nothing alive.
-    return withExtendedLifetime(memory) { products(memory) + attention(memory) + rows(memory) }
+    return withExtendedLifetime(memory) {
+      products(memory) + attention(memory) + firstTokens(memory) + rows(memory)
+    }
   }
 
   /// `[outputs, inputs]` of a weight that runs on the packed kernels, with more inputs than they take at once, and of one that runs on
@@ -65,6 +67,38 @@ package enum KernelResults {
       work, dContext: inputs[3].base, width, dq: outputs[1].base, width, dk: outputs[2].base,
       dv: outputs[3].base, width, scratch: scratch.base)
     return (outputs + [statistics]).flatMap(\.bits)
+  }
+
+  /// Two heads of width 32 of one [CLS] query over 37 tokens.
+  private static func firstTokens(_ memory: Memory) -> [UInt32] {
+    let tokens = 37, heads = 2, hidden = 64
+    let c = BertConfiguration(
+      vocabularySize: 1, hiddenSize: hidden, layerCount: 1, headCount: heads, intermediateSize: 1)
+    let ids = [Int32](repeating: 0, count: tokens)
+    let batch = PackedBatch(leaves: [[SequenceInput(ids: ids, segments: ids, exampleID: 0)]])
+    let attention = Attention(
+      width: c.headWidth, scale: 1 / Float(c.headWidth).squareRoot(), dropout: nil)
+    let workspace = Workspace()
+    let first = workspace.lay {
+      FirstTokenAttention(c, batch, trains: true, drops: false, plan: &$0)
+    }
+    return withExtendedLifetime(workspace) {
+      guard let gradients = first.gradients else { return [] }
+      let x = memory.numbers(tokens * hidden, salt: 41), dx = memory.zeros(tokens * hidden)
+      let rows = (42...44).map { memory.numbers(hidden, salt: $0) }
+      let size = heads * hidden
+      first.absorbed.update(from: memory.numbers(size, salt: 45).base, count: size)
+      gradients.mixture.update(from: memory.numbers(size, salt: 46).base, count: size)
+      first.forward(
+        0, inputs: x.base, attention: attention, example: 0,
+        purpose: RandomPurpose.attentionDropout.word(), mask: dx.base)
+      first.backward(
+        0, inputs: x.base, attention: attention, dContext: rows[0].base, context: rows[1].base,
+        valueBias: rows[2].base)
+      first.backward(0, intoInputs: dx.base)
+      let results = [first.mixture, gradients.absorbed].map { Scratch(base: $0, count: size) }
+      return (results + [dx]).flatMap(\.bits)
+    }
   }
 
   /// Layer norm and both kinds of GELU on rows that fill no whole lanes.

@@ -8,6 +8,8 @@ struct WeightGradient {
   /// Where `dW [out, in]` and `db [out]` go; nil when frozen.
   var weight: UnsafeMutablePointer<Float>?, bias: UnsafeMutablePointer<Float>?
   var leafStarts: [Int]
+  /// Whether `MicroProduct` multiplies: one head's outputs of a few rows, for which packing is not worth it.
+  var isSmall = false
 
   /// Columns of a block of `dW`, which one thread computes.
   static let blockColumns = 768
@@ -60,7 +62,7 @@ struct WeightGradient {
       slot == 0 ? (destination, inputs) : (scratch + (slot - 1) * m * n, n)
     }
     LeafFold.run(leaves: leafStarts.count - 1) { leaf in
-      leafStarts[leaf + 1] - leafStarts[leaf] <= contract.foldedRows
+      isSmall || leafStarts[leaf + 1] - leafStarts[leaf] <= contract.foldedRows
     } produce: { leaf, slot, accumulate in
       let start = leafStarts[leaf], rows = leafStarts[leaf + 1] - start
       let (c, ldc) = partial(slot)
@@ -72,6 +74,10 @@ struct WeightGradient {
             at.store(accumulate ? at.lanes(i, count) + 0 : .zero, at: i, count)
           }
         }
+      } else if isSmall {
+        MicroProduct.multiply(
+          m, n, rows, dy + start * ldy + block.outputs.lowerBound, 1, ldy,
+          x + start * ldx + block.inputs.lowerBound, ldx, accumulate: accumulate, c, ldc)
       } else {
         MatrixProduct.multiply(
           m, n, rows, dy + start * ldy + block.outputs.lowerBound, ldy, transposeA: true,

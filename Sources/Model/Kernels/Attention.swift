@@ -78,7 +78,7 @@ struct Attention {
   }
 
   /// Turns a row of raw scores into probabilities in place; columns past `keys` become zero.
-  private func softmax(
+  func softmax(
     _ row: UnsafeMutablePointer<Float>, keys: Int
   ) -> (maximum: Float, inverse: Float) {
     var largest = Lanes(repeating: -.infinity)
@@ -112,9 +112,12 @@ struct Attention {
     _ mask: UnsafeMutablePointer<Float>, _ dropout: Dropout, _ w: Work, start: Int, rows: Int
   ) {
     dropout.fill(
-      mask, count: rows * w.pitch, base: UInt32(w.head) << 20 | UInt32(start * w.pitch / 8),
+      mask, count: rows * w.pitch, base: Self.place(head: w.head) | UInt32(start * w.pitch / 8),
       example: w.example, purpose: w.purpose)
   }
+
+  /// Where the dropout of `head` starts among an example's: 2²⁰ blocks of eight scores each.
+  static func place(head: Int) -> UInt32 { UInt32(head) << 20 }
 
   /// Writes `dq`, `dk`, `dv` (row pitches `lddq`, `lddk`) from `dContext` (pitch `ldd`).
   func backward(

@@ -146,14 +146,46 @@ enum MicroProduct {
     _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ lda: Int, _ b: UnsafePointer<Float>,
     _ ldb: Int, _ c: UnsafeMutablePointer<Float>, _ ldc: Int
   ) {
-    for i in 0..<m {
-      let row = a + i * lda
-      for j in 0..<n {
-        let column = b + j * ldb
-        var sum = Lanes.zero
-        forLanes(k) { p, count in sum.addProduct(row.lanes(p, count), column.lanes(p, count)) }
-        c[i * ldc + j] = sum.folded()
+    for start in stride(from: 0, to: m, by: dotRows) {
+      let rows = start..<min(start + dotRows, m)
+      var j = 0
+      while j + 4 <= n {
+        for i in rows { fourDots(k, a + i * lda, b + j * ldb, ldb, c + i * ldc + j) }
+        j += 4
+      }
+      while j < n {
+        for i in rows {
+          let row = a + i * lda, column = b + j * ldb
+          var sum = Lanes.zero
+          forLanes(k) { p, count in sum.addProduct(row.lanes(p, count), column.lanes(p, count)) }
+          c[i * ldc + j] = sum.folded()
+        }
+        j += 1
       }
     }
+  }
+
+  /// Rows that stay in the first cache while the columns pass by.
+  private static let dotRows = 8
+
+  /// `c[0..<4] = a[k] · b[4, k]ᵀ`: four sums at once, because each of them waits for its own last addition.
+  @inline(__always)
+  private static func fourDots(
+    _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ ldb: Int,
+    _ c: UnsafeMutablePointer<Float>
+  ) {
+    let b1 = b + ldb, b2 = b1 + ldb, b3 = b2 + ldb
+    var s0 = Lanes.zero, s1 = s0, s2 = s0, s3 = s0
+    forLanes(k) { p, count in
+      let row = a.lanes(p, count)
+      s0.addProduct(row, b.lanes(p, count))
+      s1.addProduct(row, b1.lanes(p, count))
+      s2.addProduct(row, b2.lanes(p, count))
+      s3.addProduct(row, b3.lanes(p, count))
+    }
+    c[0] = s0.folded()
+    c[1] = s1.folded()
+    c[2] = s2.folded()
+    c[3] = s3.folded()
   }
 }
