@@ -2,6 +2,8 @@ import Foundation
 
 /// `MADV_HUGEPAGE` and `MADV_NOHUGEPAGE` (`madvise(2)`), which Swift's Glibc does not show.
 private let hugePages: Int32 = 14, smallPages: Int32 = 15
+/// `MADV_POPULATE_WRITE`, of Linux 5.14 and newer.
+private let populateForWriting: Int32 = 23
 
 /// A flat block of floats, zeroed and 64-byte aligned: parameters, gradients or moments.
 ///
@@ -91,6 +93,19 @@ package final class Arena: @unchecked Sendable {
     let first = (range.lowerBound * MemoryLayout<Float>.stride + page - 1) / page * page
     let end = range.upperBound * MemoryLayout<Float>.stride / page * page
     if end > first { madvise(UnsafeMutableRawPointer(base) + first, end - first, MADV_DONTNEED) }
+  }
+
+  /// Has the memory of the elements of `range`, which are read and written next, ready where the system can do that; no element changes.
+  ///
+  /// A page that is read before it is written is made twice: as a page of zeros that all share and, when it is written, as one of its own,
+  /// of which every other core is told. That is most of a first step's update.
+  package func prepareForWriting(_ range: Range<Int>) {
+    guard isMapped, !range.isEmpty else { return }
+    let page = Int(getpagesize())
+    let first = range.lowerBound * MemoryLayout<Float>.stride / page * page
+    let end = range.upperBound * MemoryLayout<Float>.stride
+    // An older system knows nothing of it, and makes the pages as they are used.
+    madvise(UnsafeMutableRawPointer(base) + first, end - first, populateForWriting)
   }
 
   /// The elements of `range`.

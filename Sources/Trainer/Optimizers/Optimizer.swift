@@ -44,6 +44,8 @@ package final class Optimizer {
   /// For each row of the word table whether a moment of it may be other than zero; empty when that
   /// is unknown.
   var rowsWithMoments: [Bool] = []
+  /// For each chunk whether its moments have been updated before.
+  private var isUpdated: [Bool]
 
   /// An optimizer with zero moments.
   ///
@@ -69,6 +71,7 @@ package final class Optimizer {
     firstMoment = Arena(count: table.count, partial: table.count)
     secondMoment = Arena(count: table.count, partial: table.count)
     chunkCount = (table.count + Self.chunkSize - 1) / Self.chunkSize
+    isUpdated = [Bool](repeating: false, count: chunkCount)
     (segments, segmentStarts) = Self.cut(table, trainable: trainable, chunks: chunkCount)
   }
 
@@ -189,6 +192,7 @@ package final class Optimizer {
       return
     }
     let sparse = sparseWordTable(gradient)
+    prepareMoments(of: chunks, except: sparse?.table.parameter)
     if let sparse {
       if rowsWithMoments.isEmpty { findRowsWithMoments(sparse.table) }
       for row in sparse.touched { rowsWithMoments[Int(row)] = true }
@@ -212,6 +216,16 @@ package final class Optimizer {
 }
 
 extension Optimizer {
+  /// Has the memory of moments ready that are updated for the first time; those of tensor `parameter` may stay zero in part.
+  private func prepareMoments(of chunks: some Collection<Int>, except parameter: Int?) {
+    let new = chunks.filter { !isUpdated[$0] }
+    forEachSegment(of: new) { _, segment in
+      if segment.parameter == parameter { return }
+      for arena in [firstMoment, secondMoment] { arena.prepareForWriting(segment.range) }
+    }
+    for chunk in new { isUpdated[chunk] = true }
+  }
+
   /// Calls `body` with the number and extent of each segment of `chunks`, a chunk a tile.
   func forEachSegment(
     of chunks: some Collection<Int>, _ body: (_ number: Int, Segment) -> Void

@@ -73,6 +73,29 @@ import Testing
     #expect(arena.elements.reduce(0, +) == 2)
   }
 
+  /// Whether the system knows `MADV_POPULATE_WRITE`: it refuses what it does not know even of no bytes.
+  private static var preparesMemory: Bool {
+    var page: UnsafeMutableRawPointer?
+    guard posix_memalign(&page, Int(getpagesize()), 1) == 0 else { return false }
+    defer { free(page) }
+    return madvise(page, 0, 23) == 0
+  }
+
+  @Test(.enabled(if: preparesMemory))
+  func `what is prepared for writing is there, with what it holds, and nothing beside it`()
+    throws
+  {
+    let arena = Arena(count: 1 << 20, partial: 1 << 20), chunk = 1 << 16
+    arena.base[chunk + 5] = 3
+    arena.prepareForWriting(chunk..<2 * chunk)
+    #expect(try residentPages(of: arena) == chunk * 4 / Int(getpagesize()))
+    // Of a page that is needed in part there is all.
+    arena.prepareForWriting(5 * chunk + 1..<5 * chunk + 2)
+    #expect(try residentPages(of: arena) == chunk * 4 / Int(getpagesize()) + 1)
+    #expect(arena.elements.reduce(0, +) == 3)
+    Arena(count: 16).prepareForWriting(3..<9)
+  }
+
   @Test func `what is discarded is given back, and its neighbours stay`() throws {
     let arena = Arena(count: 1 << 20, partial: 1 << 20), chunk = 1 << 16
     for number in 0..<arena.count { arena.base[number] = 1 }
