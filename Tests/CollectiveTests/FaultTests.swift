@@ -1,6 +1,7 @@
 import Collective
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Whatever goes wrong on one rank ends all of them with a sentence that names it.
@@ -26,8 +27,9 @@ import Testing
       }
       thread.start()
     }
-    done.wait()
+    let isOver = done.wait(timeout: .now() + 180) == .success
     let all = results.withLock { $0 }
+    if !isOver { throw RanksHang(ranks: (0..<ranks).filter { all[$0] == nil }) }
     return try (0..<ranks).map { try all[$0].unwrapped() }
   }
 

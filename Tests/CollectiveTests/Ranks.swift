@@ -1,6 +1,7 @@
 import Collective
 import Foundation
 import Synchronization
+import TestSupport
 
 /// Runs `body` on `count` ranks, each a thread of this process, and returns what each returned.
 func onRanks<Result: Sendable>(
@@ -33,9 +34,6 @@ func onRanks<Result: Sendable>(
   if !isOver { throw RanksHang(ranks: (0..<count).filter { all[$0] == nil }) }
   return try (0..<count).map { try all[$0].unwrapped().get() }
 }
-
-/// These ranks have not ended after three minutes, where all tests together take less.
-struct RanksHang: Error { let ranks: [Int] }
 
 /// What ranks were told by `Settings.onNotice`.
 final class Notices: Sendable {

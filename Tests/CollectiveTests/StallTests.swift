@@ -49,7 +49,7 @@ import Testing
         done.leave()
       }.start()
     }
-    done.wait()
+    try #require(done.wait(timeout: .now() + 180) == .success)
     #expect(codes.withLock { $0 } == [76, 76, 76])
     let slow = "rank 1 (node-1, process 41) is still in reading data, step 120, since "
     #expect(notices.all.contains { $0.hasPrefix(slow) && $0.hasSuffix(" s; 2 ranks wait for it.") })

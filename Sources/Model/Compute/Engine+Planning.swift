@@ -1,6 +1,6 @@
 extension Engine {
   /// Bytes that `gradient(of:)` takes beside parameters and gradient when `leavesAtOnce` leaves of
-  /// `batch` are computed together: activations, and partial sums of `gradientBytes` each if there are several chunks.
+  /// `batch` are computed together: activations, partial sums of `gradientBytes` each if there are several chunks, and what threads multiply in.
   package func workingBytes(
     of batch: PackedBatch, leavesAtOnce: Int, recomputes: Bool = false, gradientBytes: Int,
     inferenceBytes: Int = 0
@@ -13,7 +13,8 @@ extension Engine {
       trains: true, readsFirstTokensOnly: head.readsFirstTokensOnly,
       keepsLastSums: head.readsLastSums,
       depth: configuration.layerCount,
-      recomputes: recomputes, dropout: (nil, nil))
+      recomputes: recomputes,
+      dropout: (nil, Dropout(rate: configuration.attentionDropout, seed: 0, step: 0)))
     var most = 0
     for start in stride(from: 0, to: leaves, by: size) {
       let part = batch.leaves(start..<min(start + size, leaves))
@@ -27,7 +28,9 @@ extension Engine {
       most = max(most, plan.used)
     }
     let partials = LeafFold.slots(leaves: (leaves + size - 1) / size)
+    let products = MatrixProduct.packedDepth == nil ? 0 : pool.threads * PackedProduct.threadBytes
     return max(most * MemoryLayout<Float>.stride, inferenceBytes) + partials * gradientBytes
+      + products
   }
 
   /// The workspace of the outputs of `sequences`: that of the largest of the batches in which they are computed.

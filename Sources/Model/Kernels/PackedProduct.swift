@@ -21,7 +21,7 @@ package enum PackedProduct {
   /// Whether the columns of a transposed `a`, whose elements lie pages apart, are multiplied where they lie.
   ///
   /// On Emerald Rapids it takes longer than to copy them (Documentation/Performance.md); AMD keeps that with which it was measured as a whole.
-  private static let readsColumnsInPlace = Processor.vendor == "AuthenticAMD"
+  package static let readsColumnsInPlace = Processor.vendor == "AuthenticAMD"
 
   /// Lengths of the stretches of `k` that OpenBLAS takes at once, where it takes at most `depth` (driver/level3/level3.c).
   package static func stretches(_ k: Int, depth: Int) -> [Int] {
@@ -45,7 +45,8 @@ package enum PackedProduct {
     _ m: Int, _ n: Int, _ k: Int,
     _ a: UnsafePointer<Float>, _ lda: Int, transposeA: Bool,
     _ b: UnsafePointer<Float>, _ ldb: Int, transposeB: Bool,
-    accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, depth: Int
+    accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, depth: Int,
+    columnsInPlace: Bool = readsColumnsInPlace
   ) {
     precondition(depth <= packedDepth, "stretches of \(depth)")
     let scratch = Scratch.ofThread
@@ -73,7 +74,7 @@ package enum PackedProduct {
         for row in stride(from: 0, to: m, by: blockRows) {
           let height = min(blockRows, m - row)
           let corner = c + row * ldc + column
-          if transposeA, readsColumnsInPlace, lda % 512 != 0 {
+          if transposeA, columnsInPlace, lda % 512 != 0 {
             multiply(
               group, height, width, a + start * lda + row, 1, lda, scratch, corner, ldc)
           } else if transposeA {
@@ -202,8 +203,16 @@ package enum PackedProduct {
     }
   }
 
+  /// Bytes of memory of one thread, kept until the thread ends.
+  static var threadBytes: Int { Scratch.sizes.reduce(0, +) * MemoryLayout<Float>.stride }
+
   /// Memory of one thread, kept until the thread ends.
   private final class Scratch {
+    /// Floats of the four pieces.
+    static let sizes = [
+      packedDepth * packedColumns, packedDepth * blockPitch, packedDepth * 16,
+      PackedTile.rows * PackedTile.columns,
+    ]
     let panels: UnsafeMutablePointer<Float>
     let block: UnsafeMutablePointer<Float>
     let rows: UnsafeMutablePointer<Float>
@@ -211,15 +220,11 @@ package enum PackedProduct {
     private let arena: Arena
 
     private init() {
-      let sizes = [
-        packedDepth * packedColumns, packedDepth * blockPitch, packedDepth * 16,
-        PackedTile.rows * PackedTile.columns,
-      ]
-      arena = Arena(count: sizes.reduce(0, +))
+      arena = Arena(count: Self.sizes.reduce(0, +))
       panels = arena.base
-      block = panels + sizes[0]
-      rows = block + sizes[1]
-      tile = rows + sizes[2]
+      block = panels + Self.sizes[0]
+      rows = block + Self.sizes[1]
+      tile = rows + Self.sizes[2]
     }
 
     /// The key under which each thread has its own.

@@ -59,11 +59,14 @@ import Testing
     return (0..<m).flatMap { c[$0 * ldc..<$0 * ldc + n] }
   }
 
-  private static func packed(_ shape: Shape, depth: Int) -> [Float] {
+  private static func packed(
+    _ shape: Shape, depth: Int, columnsInPlace: Bool = PackedProduct.readsColumnsInPlace
+  ) -> [Float] {
     result(shape) { a, lda, b, ldb, c, ldc in
       PackedProduct.multiply(
         shape.m, shape.n, shape.k, a, lda, transposeA: shape.transposeA, b, ldb,
-        transposeB: shape.transposeB, accumulate: shape.accumulate, c, ldc, depth: depth)
+        transposeB: shape.transposeB, accumulate: shape.accumulate, c, ldc, depth: depth,
+        columnsInPlace: columnsInPlace)
     }
   }
 
@@ -96,6 +99,8 @@ import Testing
     Shape(m: 7, n: 65, k: 33, transposeB: true), Shape(m: 97, n: 130, k: 70, accumulate: true),
     Shape(m: 101, n: 17, k: 65, transposeA: true),
     Shape(m: 193, n: 20, k: 40, transposeA: true, accumulate: true),
+    // Columns whose pitch would crowd a few sets of the cache: 512.
+    Shape(m: 509, n: 20, k: 12, transposeA: true),
     Shape(m: 13, n: 48, k: 100, transposeB: true, accumulate: true),
     // More columns and more depth than are packed at once.
     Shape(m: 3, n: 900, k: 31, transposeB: true), Shape(m: 4, n: 70, k: 3_000, accumulate: true),
@@ -106,10 +111,12 @@ import Testing
   @Test(arguments: shapes, [32, 448])
   func `every element is what the definition says`(shape: Shape, depth: Int) {
     let stretches = PackedProduct.stretches(shape.k, depth: depth)
-    #expect(
-      Self.bits(Self.packed(shape, depth: depth))
-        == Self.bits(
-          Self.defined(shape, stretches: stretches)))
+    let defined = Self.bits(Self.defined(shape, stretches: stretches))
+    // Whichever way this processor takes.
+    for columnsInPlace in shape.transposeA ? [true, false] : [false] {
+      let packed = Self.packed(shape, depth: depth, columnsInPlace: columnsInPlace)
+      #expect(Self.bits(packed) == defined, "columns in place: \(columnsInPlace)")
+    }
   }
 
   @Test func `stretches are those of OpenBLAS`() {

@@ -1,10 +1,8 @@
 import Collective
 import Foundation
 import Synchronization
+import TestSupport
 import Trainer
-
-/// These ranks have not ended after three minutes, where all tests together take less.
-struct RanksHang: Error { let ranks: [Int] }
 
 /// Runs `body` on `count` ranks, each a thread of this process, and returns what each returned or threw.
 func outcomes<Value: Sendable>(
