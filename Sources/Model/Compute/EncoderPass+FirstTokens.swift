@@ -55,10 +55,8 @@ extension EncoderPass {
   func throughAttention(
     _ first: FirstTokenAttention, _ layer: Layer, _ number: Int, _ g: Gradients
   ) {
-    guard let own = first.gradients else {
-      preconditionFailure("this pass was planned without backward")
-    }
-    let h = hidden, d = configuration.headWidth, n = first.heads, o = offsets.layers[number]
+    let own = first.gradients, h = hidden, d = configuration.headWidth, n = first.heads,
+      o = offsets.layers[number]
     let weight = parameters + o.projectionWeight, valueBias = parameters + o.projectionBias + 2 * h
     pool.run(firsts.tiles.count) { tile, _ in
       let range = firsts.tiles[tile], start = range.lowerBound
@@ -96,10 +94,8 @@ extension EncoderPass {
 
   /// From attention to the layer's input; `g.output` holds its gradient afterwards.
   func intoInput(_ first: FirstTokenAttention, _ layer: Layer, _ number: Int, _ g: Gradients) {
-    guard let own = first.gradients else {
-      preconditionFailure("this pass was planned without backward")
-    }
-    let h = hidden, weight = parameters + offsets.layers[number].projectionWeight
+    let own = first.gradients, h = hidden,
+      weight = parameters + offsets.layers[number].projectionWeight
     // The residual's and the query's share exist for [CLS] rows only; `g.output` is free now.
     let whole = g.output, part = g.input
     pool.run(firsts.tiles.count) { tile, _ in
@@ -121,10 +117,8 @@ extension EncoderPass {
     _ first: FirstTokenAttention, _ layer: Layer, _ number: Int, _ g: Gradients,
     _ target: GradientTarget
   ) -> [WeightGradient] {
-    guard let own = first.gradients else {
-      preconditionFailure("this pass was planned without backward")
-    }
-    let h = hidden, d = configuration.headWidth, n = first.heads, o = offsets.layers[number]
+    let own = first.gradients, h = hidden, d = configuration.headWidth, n = first.heads,
+      o = offsets.layers[number]
     let leafStarts = firsts.leafStarts
     let keys = target.place(o.projectionWeight + h * h)
     let values = target.place(o.projectionWeight + 2 * h * h)

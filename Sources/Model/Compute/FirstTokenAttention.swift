@@ -17,7 +17,13 @@ struct FirstTokenAttention {
   let mass: UnsafeMutablePointer<Float>
   /// The softmax's probabilities, and what dropout leaves of them (the same memory without).
   let probabilities: UnsafeMutablePointer<Float>, dropped: UnsafeMutablePointer<Float>
-  let gradients: Gradients?
+  private let planned: Gradients?
+
+  /// The memory of backward, of a pass that was planned with it.
+  var gradients: Gradients {
+    guard let planned else { preconditionFailure("attention was planned without backward") }
+    return planned
+  }
 
   /// What backward adds.
   struct Gradients {
@@ -36,7 +42,7 @@ struct FirstTokenAttention {
     var starts: [Int] = [], scores = 0
     for sequence in batch.sequences {
       starts.append(scores)
-      scores += n * Self.pitch(sequence.ids.count)
+      scores += n * Attention.pitch(keys: sequence.ids.count)
     }
     heads = n
     hidden = h
@@ -47,15 +53,12 @@ struct FirstTokenAttention {
     mass = plan.take(b * n)
     probabilities = plan.take(scores)
     dropped = drops ? plan.take(scores) : probabilities
-    gradients =
+    planned =
       trains
       ? Gradients(
         absorbed: plan.take(b * n * h), mixture: plan.take(b * n * h), scores: plan.take(scores),
         query: plan.take(b * h), valueBias: plan.take(b * h)) : nil
   }
-
-  /// `keys` rounded up to whole lanes: the pitch of a score row.
-  private static func pitch(_ keys: Int) -> Int { (keys + 15) / 16 * 16 }
 
   private func keys(_ sequence: Int) -> Int { offsets[sequence + 1] - offsets[sequence] }
 
@@ -64,7 +67,7 @@ struct FirstTokenAttention {
     _ sequence: Int, inputs x: UnsafePointer<Float>, attention: Attention, example: UInt32,
     purpose: UInt32, mask: UnsafeMutablePointer<Float>
   ) {
-    let keys = keys(sequence), pitch = Self.pitch(keys), first = sequence * heads
+    let keys = keys(sequence), pitch = Attention.pitch(keys: keys), first = sequence * heads
     let scores = probabilities + starts[sequence], left = dropped + starts[sequence]
     MicroProduct.multiplyTransposed(
       heads, keys, hidden, absorbed + first * hidden, hidden, x, hidden, scores, pitch)
@@ -93,8 +96,8 @@ struct FirstTokenAttention {
     _ sequence: Int, inputs x: UnsafePointer<Float>, attention: Attention,
     dContext: UnsafePointer<Float>, context: UnsafePointer<Float>, valueBias: UnsafePointer<Float>
   ) {
-    guard let g = gradients else { preconditionFailure("attention planned without backward") }
-    let keys = keys(sequence), pitch = Self.pitch(keys), first = sequence * heads
+    let g = gradients, keys = keys(sequence), pitch = Attention.pitch(keys: keys),
+      first = sequence * heads
     let d = attention.width
     let scores = g.scores + starts[sequence]
     MicroProduct.multiplyTransposed(
@@ -121,8 +124,8 @@ struct FirstTokenAttention {
 
   /// The gradient `[keys, H]` of a sequence's inputs, but for what comes through its query.
   func backward(_ sequence: Int, intoInputs dx: UnsafeMutablePointer<Float>) {
-    guard let g = gradients else { preconditionFailure("attention planned without backward") }
-    let keys = keys(sequence), pitch = Self.pitch(keys), first = sequence * heads * hidden
+    let g = gradients, keys = keys(sequence), pitch = Attention.pitch(keys: keys),
+      first = sequence * heads * hidden
     MicroProduct.multiply(
       keys, hidden, heads, dropped + starts[sequence], 1, pitch, g.mixture + first, hidden,
       accumulate: false, dx, hidden)

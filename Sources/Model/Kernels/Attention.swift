@@ -27,13 +27,16 @@ struct Attention {
     /// `RandomPurpose.attentionDropout.word(layer:)`.
     var purpose: UInt32
 
-    /// Keys rounded up to whole lanes: the pitch of a score row.
-    var pitch: Int { (keys + 15) / 16 * 16 }
+    /// The pitch of a score row.
+    var pitch: Int { Attention.pitch(keys: keys) }
   }
+
+  /// `keys` rounded up to whole lanes: the pitch of a row of scores.
+  static func pitch(keys: Int) -> Int { (keys + 15) / 16 * 16 }
 
   /// Floats of scratch that one call needs for sequences of up to `keys` tokens.
   static func scratch(keys: Int, width: Int) -> Int {
-    let pitch = (keys + 15) / 16 * 16
+    let pitch = pitch(keys: keys)
     return 3 * width * pitch + 2 * width * tile + 3 * Dropout.room(for: tile * pitch)
   }
 
