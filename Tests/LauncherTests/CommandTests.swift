@@ -94,6 +94,20 @@ private func object(_ line: String) throws -> [String: Any] {
     #expect(result.output.contains("test loss       mean "))
   }
 
+  @Test func `seeds are trained though nobody reads their digests`() throws {
+    let result = try Program.shell(
+      """
+      mkfifo digests
+      head -1 <digests >first & exec 3>digests
+      $LOCKSTEP train recipe.yaml --run runs --seeds 3 --set epochs=1 >&3 3>&-
+      echo "ended with $?"; exec 3>&-; cat first
+      """, in: task.url)
+    #expect(result.lines.first == "ended with 0", "\(result)")
+    #expect(result.lines.last?.hasPrefix("weights sha256 ") == true)
+    #expect(
+      FileManager.default.fileExists(atPath: task.url.appending(path: "runs/seeds.json").path))
+  }
+
   @Test func `train, evaluate and predict work together`() throws {
     let trained = try run("train", "recipe.yaml", "--run", "run")
     #expect(trained.status == 0)

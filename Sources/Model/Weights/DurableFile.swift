@@ -129,6 +129,16 @@ package final class DurableFile {
   static func failure(_ url: URL, _ action: String, _ code: Int32 = errno) -> WeightsError {
     WeightsError(
       .output, url.relativePath, "cannot be \(action): \(String(cString: strerror(code)))",
-      "free space there, or choose a folder that can be written")
+      remedy(code))
+  }
+
+  /// What helps where the system refuses with `code` to write a file.
+  package static func remedy(_ code: Int32) -> String {
+    switch code {
+    case ENOSPC, EDQUOT, EFBIG: "free some space, or give a folder on another disk"
+    case EACCES, EPERM, EROFS: "give a folder that you may write to"
+    case ENOENT, ENOTDIR: "check the path"
+    default: "check the disk and the path"
+    }
   }
 }

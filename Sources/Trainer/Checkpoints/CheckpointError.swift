@@ -49,6 +49,13 @@ extension CheckpointError {
     return CheckpointError(.system, path, "\(action): \(String(cString: strerror(code)))", remedy)
   }
 
+  /// The file says that it is of version `found`, of which this program knows nothing.
+  static func version(_ found: Int, _ path: String, known: Int) -> CheckpointError {
+    CheckpointError(
+      .mismatch, path, "is of version \(found) where this Lockstep reads version \(known)",
+      "resume with the Lockstep that wrote it")
+  }
+
   static func damaged(_ path: String, _ finding: String) -> CheckpointError {
     CheckpointError(
       .damaged, path, finding,

@@ -25,11 +25,18 @@ struct CheckpointManifest: Codable, Equatable {
   }
 
   init(decoding data: Data, file: String) throws {
-    try StrictJSON.checkKeys(of: data, known: ["version", "files"], file: file)
-    self = try StrictJSON.decode(CheckpointManifest.self, from: data, file: file)
-    guard version == Self.currentVersion else {
+    struct Version: Decodable { let version: Int }
+    let found = try StrictJSON.decode(Version.self, from: data, file: file).version
+    do {
+      try StrictJSON.checkKeys(of: data, known: ["version", "files"], file: file)
+      self = try StrictJSON.decode(CheckpointManifest.self, from: data, file: file)
+    } catch  where found != Self.currentVersion {
+      throw CheckpointError.version(found, file, known: Self.currentVersion)
+    }
+    // Nothing guards the manifest itself: what is of this version but for the number is a number that was changed.
+    guard found == Self.currentVersion else {
       throw CheckpointError.damaged(
-        file, "is of version \(version) where \(Self.currentVersion) is known")
+        file, "says version \(found) and is of version \(Self.currentVersion)")
     }
     let names = [Self.weights, Self.moments, Self.state]
     guard files.keys.sorted() == names.sorted() else {

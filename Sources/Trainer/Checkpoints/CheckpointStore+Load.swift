@@ -33,6 +33,7 @@ extension CheckpointStore {
         return LoadedCheckpoint(
           url: url, state: verified.state, weightsDigest: verified.digest, notices: notices)
       } catch let error as CheckpointError where error.rule == .damaged || error.rule == .system {
+        damaged.insert(step)
         notices.append("\(url.relativePath) cannot be used (\(error.file): \(error.finding)).")
       }
     }

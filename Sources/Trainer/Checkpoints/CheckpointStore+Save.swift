@@ -8,6 +8,8 @@ package struct SavedCheckpoint: Sendable, Equatable {
   package let weightsDigest: String
   /// Bytes of all its files.
   package let bytes: Int
+  /// A sentence for each folder that should have gone and is there still; each is worth printing.
+  package fileprivate(set) var notices: [String] = []
 }
 
 /// A checkpoint whose files are written and which is none yet: it has a passing name, and the disk may not have it.
@@ -30,8 +32,7 @@ extension CheckpointStore {
   ) throws -> SavedCheckpoint {
     let draft = try draft(
       state, parameters: parameters, moments: optimizer.momentTensors, optimizer)
-    try publish(draft)
-    return draft.saved
+    return try publish(draft)
   }
 
   /// Writes the files of a checkpoint, of which the system may hold a part in memory; `publish` makes it the latest.
@@ -78,17 +79,25 @@ extension CheckpointStore {
 
   /// Waits for the disk, then makes `draft` the latest checkpoint and removes those that need not be kept.
   ///
+  /// A folder that cannot be removed is a notice and no error: the new checkpoint is there, and the next one tries again.
+  ///
   /// May run on another thread than the one that trains, while no other call of this store does. `progress` is called whenever the disk
   /// has another part.
-  package func publish(_ draft: DraftedCheckpoint, progress: () -> Void = {}) throws {
-    let final = draft.saved.url
+  @discardableResult
+  package func publish(
+    _ draft: DraftedCheckpoint, progress: () -> Void = {}
+  ) throws -> SavedCheckpoint {
+    var saved = draft.saved
+    let final = saved.url
     try removing(draft.partial) {
       for file in draft.files { try operations.synchronize(file, progress: progress) }
       try operations.synchronizeFolder(draft.partial)
-      try publish(draft.partial, as: final, step: draft.state.step)
+      saved.notices += try publish(draft.partial, as: final, step: draft.state.step)
     }
+    damaged.remove(draft.state.step)
     try name(final.lastPathComponent)
-    try prune(after: draft.state)
+    saved.notices += try prune(after: draft.state)
+    return saved
   }
 
   /// Removes `partial` when `body` throws.
@@ -102,8 +111,8 @@ extension CheckpointStore {
     }
   }
 
-  /// Gives a complete folder its name.
-  private func publish(_ partial: URL, as final: URL, step: Int) throws {
+  /// Gives a complete folder its name; returns what could not be removed.
+  private func publish(_ partial: URL, as final: URL, step: Int) throws -> [String] {
     // A checkpoint of the same step is there when a run was continued from before it.
     let replaced = url(ofStep: step, .replaced)
     let replaces = Self.exists(final)
@@ -115,7 +124,17 @@ extension CheckpointStore {
       throw error
     }
     try operations.synchronizeFolder(folder)
-    if replaces { try operations.remove(replaced) }
+    return try replaces ? discard(replaced) : []
+  }
+
+  /// Removes what nobody needs any more; returns a sentence if it stays.
+  private func discard(_ url: URL) throws -> [String] {
+    do {
+      try operations.remove(url)
+      return []
+    } catch let error as CheckpointError {
+      return [Self.remains(url, error)]
+    }
   }
 
   /// Writes `LATEST`.
@@ -134,18 +153,25 @@ extension CheckpointStore {
     try operations.synchronizeFolder(run)
   }
 
-  /// Removes checkpoints older than the last `keep`, but not the best.
+  /// Removes checkpoints older than the last `keep`, but not the best; returns what could not be removed.
   ///
   /// Later ones than this (the run was continued from before them) are neither counted nor removed: they
-  /// are replaced when the run comes to them.
-  private func prune(after state: RunState) throws {
+  /// are replaced when the run comes to them. Damaged ones do not count as kept.
+  private func prune(after state: RunState) throws -> [String] {
     let upToNow = try steps.filter { $0 <= state.step }
-    for step in upToNow.dropLast(keep) where step != state.best?.step {
+    let kept = upToNow.filter { !damaged.contains($0) }.suffix(keep)
+    var notices: [String] = []
+    for step in upToNow where step < kept.first ?? 0 && step != state.best?.step {
       // Renamed first, so that a folder with a final name never lacks a file.
       let removed = url(ofStep: step, .removed)
-      if Self.exists(removed) { try operations.remove(removed) }
-      try operations.rename(url(ofStep: step), to: removed)
-      try operations.remove(removed)
+      do {
+        try operations.remove(removed)
+        try operations.rename(url(ofStep: step), to: removed)
+        try operations.remove(removed)
+      } catch let error as CheckpointError {
+        notices.append(Self.remains(url(ofStep: step), error))
+      }
     }
+    return notices
   }
 }

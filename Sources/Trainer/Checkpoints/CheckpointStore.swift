@@ -17,6 +17,8 @@ package final class CheckpointStore: @unchecked Sendable {
   let operations: FileOperations
   /// nil where the store is only read.
   private let lock: Int32?
+  /// Steps whose checkpoints were found unusable, and have not been written anew since.
+  var damaged: Set<Int> = []
 
   /// Opens the store of `run`, made if need be, and clears away what a killed writer left.
   ///
@@ -35,13 +37,20 @@ package final class CheckpointStore: @unchecked Sendable {
       throw CheckpointError.system(path.relativePath, "cannot be created", code: errno)
     }
     do {
-      // Only a lock held elsewhere refuses; file systems without locks (ENOLCK, ENOTSUP) go unlocked.
-      guard flock(lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK else {
-        throw CheckpointError(
-          .busy, run.relativePath, "another process is writing to this run",
-          "wait for it to end, or choose another run directory with --run")
+      var notices: [String] = []
+      if flock(lock, LOCK_EX | LOCK_NB) != 0 {
+        let code = errno
+        guard code != EWOULDBLOCK else {
+          throw CheckpointError(
+            .busy, run.relativePath, "another process is writing to this run",
+            "wait for it to end, or choose another run directory with --run")
+        }
+        // File systems without locks (ENOLCK, ENOTSUP).
+        notices.append(
+          "\(path.relativePath): this file system has no locks (\(String(cString: strerror(code)))); make sure that no other process trains in \(run.relativePath)."
+        )
       }
-      notices = try Self.clear(run, operations)
+      self.notices = notices + (try Self.clear(run, operations))
     } catch {
       close(lock)
       throw error
@@ -119,6 +128,11 @@ extension CheckpointStore {
 }
 
 extension CheckpointStore {
+  /// What is said of a folder that no one needs any more and that cannot be removed: no reason to end a training.
+  static func remains(_ url: URL, _ error: CheckpointError) -> String {
+    "\(url.relativePath) is not needed any more and stays: \(error)"
+  }
+
   /// Finishes or undoes what a killed writer had begun; returns a sentence for each.
   private static func clear(_ run: URL, _ operations: FileOperations) throws -> [String] {
     var notices: [String] = []
@@ -136,8 +150,12 @@ extension CheckpointStore {
           try operations.rename(found, to: target)
           notices.append("\(target.relativePath): put back after a writer was ended replacing it.")
         } else {
-          try operations.remove(found)
-          notices.append("\(found.relativePath): removed, left by a writer that was ended.")
+          do {
+            try operations.remove(found)
+            notices.append("\(found.relativePath): removed, left by a writer that was ended.")
+          } catch let error as CheckpointError {
+            notices.append(Self.remains(found, error))
+          }
         }
       }
     }

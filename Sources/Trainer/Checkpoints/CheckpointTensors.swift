@@ -4,7 +4,7 @@ import Model
 
 /// The digest that a run's result is named by, computed from weights in memory.
 ///
-/// A run takes it from the file that it writes; this is what tests compare that with.
+/// A run takes it from the file that it writes; this is what `verify` and tests compare that with.
 package enum WeightsDigest {
   /// SHA-256, in hexadecimal digits, of the `model.safetensors` that holds `parameters`.
   package static func hex(of parameters: Arena, table: ParameterTable) throws -> String {

@@ -28,12 +28,13 @@ package struct FileOperations: Sendable {
     }
   }
 
-  /// Creates the folder `url` and those above it that are missing.
+  /// Creates the folder `url` and those above it that are missing, and makes their entries last.
   func createFolders(_ url: URL) throws {
     guard !FileManager.default.fileExists(atPath: url.path) else { return }
     let parent = url.deletingLastPathComponent()
     if parent.path != url.path { try createFolders(parent) }
     try createFolder(url)
+    try synchronizeFolder(parent)
   }
 
   /// The names in a folder, sorted.
@@ -68,17 +69,19 @@ package struct FileOperations: Sendable {
     }
   }
 
-  /// Removes a file, or a folder and the files in it; fine if it is not there.
+  /// Removes a file, a link (and not what it leads to), or a folder with all that is in it; fine if it is not there.
   func remove(_ url: URL) throws {
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? [] {
-      let file = url.appending(path: name)
-      try gate?(.remove, file.path)
-      guard unlink(file.path) == 0 else {
-        throw CheckpointError.system(file.relativePath, "cannot be removed", code: errno)
-      }
+    var status = stat()
+    guard lstat(url.path, &status) == 0 else {
+      if errno == ENOENT { return }
+      throw CheckpointError.system(url.relativePath, "cannot be removed", code: errno)
+    }
+    let isFolder = status.st_mode & S_IFMT == S_IFDIR
+    if isFolder {
+      for name in try Self.entries(url) { try remove(url.appending(path: name)) }
     }
     try gate?(.remove, url.path)
-    guard rmdir(url.path) == 0 || unlink(url.path) == 0 || errno == ENOENT else {
+    guard (isFolder ? rmdir(url.path) : unlink(url.path)) == 0 || errno == ENOENT else {
       throw CheckpointError.system(url.relativePath, "cannot be removed", code: errno)
     }
   }

@@ -19,8 +19,8 @@ package struct RunState: Sendable, Equatable, Codable {
     }
   }
 
-  /// The version of the format that this program writes, and the only one it reads.
-  package static let currentVersion = 1
+  /// The version of the format that this program writes; it reads this one and those before.
+  package static let currentVersion = 2
 
   package private(set) var version = Self.currentVersion
   /// Updates made: the global step, from 0, that comes next.
@@ -41,11 +41,15 @@ package struct RunState: Sendable, Equatable, Codable {
   package var dialect: Dialect
   /// `Numerics.fingerprint`: equal where the bits continue.
   package var numericsFingerprint: String
+  /// What the model's folder gives beside the weights; version 1 has none.
+  package var inputs: ModelInputs?
+  /// Whether the evaluations that are due after `step` are still to be made, which is then a resume's first work; version 1 has none.
+  package var awaitsEvaluation: Bool?
 
   package init(
     step: Int, epoch: Int, positionInEpoch: Int, best: Best? = nil, seed: UInt64, batchSize: Int,
     leaves: Int, dataFingerprint: String, recipeHash: String, dialect: Dialect,
-    numericsFingerprint: String
+    numericsFingerprint: String, inputs: ModelInputs, awaitsEvaluation: Bool
   ) {
     precondition(best?.value.isFinite ?? true, "a best metric of \(best?.value ?? .nan)")
     self.step = step
@@ -59,6 +63,8 @@ package struct RunState: Sendable, Equatable, Codable {
     self.recipeHash = recipeHash
     self.dialect = dialect
     self.numericsFingerprint = numericsFingerprint
+    self.inputs = inputs
+    self.awaitsEvaluation = awaitsEvaluation
   }
 }
 
@@ -67,16 +73,17 @@ extension RunState {
   package init(decoding data: Data, file: String) throws {
     struct Version: Decodable { let version: Int }
     let found = try StrictJSON.decode(Version.self, from: data, file: file).version
-    guard found == Self.currentVersion else {
-      throw CheckpointError(
-        .mismatch, file,
-        "is of version \(found) where this Lockstep reads version \(Self.currentVersion)",
-        "resume with the Lockstep that wrote it")
+    guard (1...Self.currentVersion).contains(found) else {
+      throw CheckpointError.version(found, file, known: Self.currentVersion)
     }
     try StrictJSON.checkKeys(of: data, known: CodingKeys.allCases.map(\.rawValue), file: file)
     self = try StrictJSON.decode(RunState.self, from: data, file: file)
+    if version > 1 {
+      let lacking = inputs == nil ? "inputs" : awaitsEvaluation == nil ? "awaitsEvaluation" : nil
+      if let lacking { throw CheckpointError.damaged(file, "lacks the key \"\(lacking)\"") }
+    }
     guard step >= 0, epoch >= 0, positionInEpoch >= 0, batchSize > 0, leaves > 0,
-      best.map({ $0.step >= 0 && $0.step <= step }) ?? true
+      best.map({ $0.step >= 0 && $0.step <= step }) ?? true, awaitsEvaluation != true || step > 0
     else {
       throw CheckpointError.damaged(
         file,
@@ -87,7 +94,7 @@ extension RunState {
 
   private enum CodingKeys: String, CodingKey, CaseIterable {
     case version, step, epoch, positionInEpoch, best, seed, batchSize, leaves, dataFingerprint
-    case recipeHash, dialect, numericsFingerprint
+    case recipeHash, dialect, numericsFingerprint, inputs, awaitsEvaluation
   }
 }
 

@@ -237,7 +237,7 @@ package final class DistributedStep {
       throw RankError(
         exitCode: ExitCode.notFinite,
         "step \(step + 1): the sum of the gradient of \(name) over all ranks is not finite. "
-          + "The last checkpoint is from before. Lower optimizer.learningRate, or look at the step's rows."
+          + "A resume would come to the same. Start another run (--run) with a lower optimizer.learningRate, or look at the step's rows."
       )
     }
     return try optimizer.norm(

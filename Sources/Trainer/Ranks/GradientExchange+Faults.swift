@@ -12,6 +12,10 @@ package struct StepNotFinite: Error, Equatable, CustomStringConvertible {
 
   package var description: String { "\(finding); \(origin())." }
 
+  /// What to do about it: a resume has the same recipe and comes to the same numbers.
+  static let remedy =
+    "A resume would come to the same. Start another run (--run) with a lower optimizer.learningRate or with optimizer.clipNorm, or look at these rows."
+
   /// Which rows of `file` it comes from, in words.
   package func origin(_ file: String? = nil) -> String {
     let shown = rows.prefix(8).map { "\($0 + 1)" }.joined(separator: ", ")
@@ -94,8 +98,7 @@ extension GradientExchange {
     return RankError(
       exitCode: ExitCode.notFinite,
       "\(group.collective.name(of: group.rank)), step \(input.step + 1): \(finding); \(found.origin()). "
-        + "The last checkpoint is from before. Lower optimizer.learningRate, set optimizer.clipNorm, or look at these rows."
-    )
+        + StepNotFinite.remedy)
   }
 
   /// The examples of `leaves` whose loss, or gradient in `tensor`, is not finite by itself; where none is, those that together make it so.

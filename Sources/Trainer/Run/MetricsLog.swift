@@ -2,43 +2,46 @@ import Foundation
 import Model
 
 /// `metrics.jsonl`: one line a step and one an evaluation, in the order in which they happened.
-package final class MetricsLog {
+package final class MetricsLog: Sendable {
   private let url: URL
   private let descriptor: Int32
 
   /// Opens the log of a run that continues after `step` steps.
   ///
-  /// Lines past that step, and a last line that was cut off, are removed: a run that was interrupted
-  /// reads like one that was not.
-  package init(_ url: URL, keepingThrough step: Int) throws {
+  /// Lines from the first one past that step on, or with its evaluations where these are to be made again, and a last line that was cut off, are removed: a run that was interrupted
+  /// reads like one that was not. `progress` is called while a long log is read.
+  ///
+  /// - Throws: `RunError` where it cannot be read or written.
+  package init(
+    _ url: URL, keepingThrough step: Int, withEvaluations: Bool = true, progress: () -> Void = {}
+  ) throws {
     self.url = url
-    if let data = try? Data(contentsOf: url) {
-      let kept = Self.lines(of: data, through: step)
-      if kept != data {
-        let file = try DurableFile(url)
-        try file.write([UInt8](kept))
-        try file.commit()
-      }
-    }
-    descriptor = open(url.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    descriptor = open(url.path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw RunError.system(url.path, "written", errno) }
+    struct Line: Decodable {
+      var step: Int
+      var split: String?
+    }
+    let decoder = JSONDecoder()
+    let file = try InputFile(url)
+    var kept = 0
+    try file.lines(progress: progress) { line in
+      // What is no line of ours says nothing of a step, and stays.
+      if let found = try? decoder.decode(Line.self, from: line),
+        found.step > step || found.step == step && found.split != nil && !withEvaluations
+      {
+        return false
+      }
+      kept += line.count + 1
+      return true
+    }
+    guard kept < file.byteCount else { return }
+    guard ftruncate(descriptor, off_t(kept)) == 0 else {
+      throw RunError.system(url.path, "shortened", errno)
+    }
   }
 
   deinit { close(descriptor) }
-
-  private static func lines(of data: Data, through step: Int) -> Data {
-    struct Line: Decodable { var step: Int }
-    var kept = Data()
-    var start = data.startIndex
-    while let end = data[start...].firstIndex(of: 0x0A) {
-      let line = data[start...end]
-      start = end + 1
-      guard let number = try? JSONDecoder().decode(Line.self, from: line).step, number <= step
-      else { continue }
-      kept.append(line)
-    }
-    return kept
-  }
 
   /// What a line holds: numbers by name, in the order of writing.
   package enum Value: Sendable, Equatable {
@@ -65,26 +68,42 @@ package final class MetricsLog {
     let line = "{\(members.joined(separator: ","))}\n"
     try FileDescriptorOutput.write(Data(line.utf8), to: descriptor, name: url.path)
   }
+
+  /// Returns when the lines written are on the disk; any thread may ask for it.
+  func synchronize() throws {
+    // Special files (EINVAL) have no disk.
+    guard fdatasync(descriptor) == 0 || errno == EINVAL else {
+      throw RunError.system(url.path, "written to the disk", errno)
+    }
+  }
 }
 
-/// JSON strings, written scalar by scalar.
-package enum JSONText {
-  /// `text` in quotes, with what JSON cannot hold escaped.
-  package static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\n": result += "\\n"
-      case "\r": result += "\\r"
-      case "\t": result += "\\t"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
+extension InputFile {
+  /// A line of a log is some hundred bytes, and eight for each leaf.
+  private static let longestLine = 1 << 24
+
+  /// Calls `body` with each line that has its line end (which is not in it), from the first on, while it returns true.
+  ///
+  /// A few hundred KiB are in memory at a time. `progress` is called after each piece of the file.
+  ///
+  /// - Throws: `RunError` where there are no lines.
+  func lines(progress: () -> Void = {}, _ body: (_ line: Data) throws -> Bool) throws {
+    struct End: Error {}
+    var rest = Data()
+    do {
+      try stream(at: 0, count: byteCount) { piece in
+        rest.append(contentsOf: piece)
+        var start = rest.startIndex
+        while let end = rest[start...].firstIndex(of: 0x0A) {
+          guard try body(rest[start..<end]) else { throw End() }
+          start = end + 1
+        }
+        rest = Data(rest[start...])
+        guard rest.count <= Self.longestLine else {
+          throw RunError.damaged(path, "a line is longer than \(Self.longestLine) bytes")
+        }
+        progress()
       }
-    }
-    return result + "\""
+    } catch is End {}
   }
 }

@@ -1,4 +1,5 @@
 import Collective
+import Crypto
 import Foundation
 import Model
 import Text
@@ -10,8 +11,10 @@ package struct PreparedRun: Sendable {
   package let configuration: BertConfiguration
   /// nil if the weights are drawn.
   let model: ModelFolder?
-  /// Files of the model that go into every model saved.
-  let vocabularyURL: URL
+  /// The bytes of the model's `vocab.txt`, which go into every model saved.
+  let vocabulary: [UInt8]
+  /// What of the model's folder enters the bits beside its weights.
+  let inputs: ModelInputs
   package let train: ExampleSet
   package let dev: ExampleSet?
   package let test: ExampleSet?
@@ -43,7 +46,7 @@ package struct PreparedRun: Sendable {
         findings.errors + Self.problemsOfReadableFiles(recipe, opened, threads: threads))
     }
     let sharing = try group.flatMap {
-      try Self.sharing($0, recipe, vocabularyURL: opened.vocabularyURL, files)
+      try Self.sharing($0, recipe, vocabulary: opened.vocabulary, files)
     }
 
     var configuration = opened.configuration
@@ -51,7 +54,9 @@ package struct PreparedRun: Sendable {
     self.configuration = configuration
     self.recipe = recipe
     model = opened.folder
-    vocabularyURL = opened.vocabularyURL
+    vocabulary = opened.vocabulary
+    inputs = ModelInputs(
+      vocabulary: vocabulary, lowercase: opened.tokenizer.lowercase, configuration: configuration)
     var definition = TaskDefinition(
       recipe, labels: labels, lowercase: opened.tokenizer.lowercase, configuration: configuration)
     if let events = files.train as? EventSubjectRows {
@@ -160,21 +165,16 @@ package struct PreparedRun: Sendable {
 
   /// Makes sure that all ranks read the same; nil where there is nobody to share with.
   private static func sharing(
-    _ group: RankGroup, _ recipe: Recipe, vocabularyURL: URL, _ files: DataFiles
+    _ group: RankGroup, _ recipe: Recipe, vocabulary: [UInt8], _ files: DataFiles
   ) throws -> SharedTokenization? {
     guard group.size > 1 else { return nil }
     group.collective.enter(phase: "reading rows", step: 0)
     try group.agree(
       on: [
         ("the recipe", recipe.resultDigest), ("the rows", files.fingerprint),
-        ("the vocabulary", try vocabularyDigest(vocabularyURL)),
+        ("the vocabulary", SHA256.hash(data: vocabulary).hex),
       ].map { ($0, String($1.prefix(16))) })
     return SharedTokenization(group.collective)
-  }
-
-  /// SHA-256 of a vocabulary's text.
-  static func vocabularyDigest(_ url: URL) throws -> String {
-    TrainingRun.digest([String(decoding: try InputFile.contents(of: url), as: UTF8.self)])
   }
 
   private static func totalSteps(
@@ -282,7 +282,7 @@ package struct PreparationErrors: Error, CustomStringConvertible {
 private struct OpenedModel {
   let folder: ModelFolder?
   let configuration: BertConfiguration
-  let vocabularyURL: URL
+  let vocabulary: [UInt8]
   let tokenizer: Tokenizer
   let notes: [String]
 
@@ -309,16 +309,17 @@ private struct OpenedModel {
       (configuration, _, notes) = try BertConfiguration.read(url, dialect: section.dialect)
       lowercase = nil
     }
-    vocabularyURL = path.appending(path: "vocab.txt")
-    guard FileManager.default.fileExists(atPath: vocabularyURL.path) else {
+    let url = path.appending(path: "vocab.txt")
+    guard FileManager.default.fileExists(atPath: url.path) else {
       throw RunError(
         .data, "\(path.path): there is no vocab.txt. Put the one that belongs to the model there.")
     }
-    let vocabulary = try Vocabulary(contentsOf: vocabularyURL)
-    notes += vocabulary.warnings
-    notes += try vocabulary.check(modelVocabularySize: configuration.vocabularySize)
+    vocabulary = try [UInt8](Data(contentsOf: url))
+    let words = try Vocabulary(bytes: vocabulary, name: url.path)
+    notes += words.warnings
+    notes += try words.check(modelVocabularySize: configuration.vocabularySize)
     let stated = recipe.data.lowercase ?? lowercase
-    if stated == nil { notes.append(vocabulary.caseNote) }
+    if stated == nil { notes.append(words.caseNote) }
     guard recipe.data.maxLength <= configuration.maximumPositions else {
       throw RunError(
         .usage,
@@ -326,8 +327,7 @@ private struct OpenedModel {
           + "Give at most \(configuration.maximumPositions).")
     }
     tokenizer = Tokenizer(
-      vocabulary: vocabulary, kind: recipe.data.tokenizer,
-      lowercase: stated ?? !vocabulary.hasCapitals)
+      vocabulary: words, kind: recipe.data.tokenizer, lowercase: stated ?? !words.hasCapitals)
     self.notes = notes + tokenizer.warnings
   }
 }

@@ -25,7 +25,7 @@ package struct RunComparison {
 
   /// What was found, in lines, where all steps that both logged are the same.
   ///
-  /// Throws `RunError` with exit code 77 at the first step that differs. It names the recipe's keys that differ; where none does, the step is computed
+  /// Throws `RunError` with exit code 77 at the first step that differs, or where one run has steps that the other has not. It names the recipe's keys that differ; where none does, the step is computed
   /// again in both runs, and the first leaf and tensor that differ are named. Where that cannot be done the reason is said,
   /// with what the logs tell.
   package func compare(_ first: URL, _ second: URL) throws -> String {
@@ -52,11 +52,16 @@ package struct RunComparison {
         "step \(a.step): the \(field) is \(here) in \(first.path) and \(there) in \(second.path); the steps before are the same. "
           + reason(first, second, a, b) + exchange)
     }
+    let finding =
+      "\(common.count == 1 ? "1 step is" : "\(common.count) steps are") the same, the last (\(last.0.step)) with digest \(last.0.digest ?? "")"
     let lengths = runs.map(\.count)
-    let rest =
-      lengths[0] == lengths[1]
-      ? "" : " (\(lengths[0]) and \(lengths[1]) steps are logged)"
-    return "\(common.count) steps are the same, the last with digest \(last.0.digest ?? "")\(rest)"
+    guard lengths.allSatisfy({ $0 == common.count }) else {
+      throw RunError(
+        .disagreement,
+        "\(first.path) has logged \(lengths[0]) steps and \(second.path) \(lengths[1]): \(finding); the others are in one of the two alone. "
+          + "Compare again when both have the same steps.")
+    }
+    return finding
   }
 
   /// Why the runs part at the step that they logged as `a` and `b`.

@@ -26,9 +26,11 @@ package struct RunDirectory: Sendable {
       url, of: [best, recipe, dataReport, metrics].map(\.lastPathComponent))
   }
 
-  /// Whether a run has been written here: a run writes its recipe when its weights are in place.
+  /// Whether a run has been written here: a run writes its recipe when its weights are in place, and a copy of a run may lack it.
   package var holdsRun: Bool {
-    [recipe, metrics, best].contains { FileManager.default.fileExists(atPath: $0.path) }
+    let files = [recipe, metrics, best, url.appending(path: CheckpointStore.latestName)]
+    return files.contains { FileManager.default.fileExists(atPath: $0.path) }
+      || (try? CheckpointStore(reading: url).steps.isEmpty) == false
   }
 }
 
@@ -36,17 +38,24 @@ package struct RunDirectory: Sendable {
 package enum FileDescriptorOutput {
   /// Writes `data`, however many calls that takes.
   package static func write(_ data: Data, to descriptor: Int32, name: String) throws {
-    try data.withUnsafeBytes { bytes in
+    let code = write(data, to: descriptor)
+    guard code == 0 else { throw RunError.system(name, "written", code) }
+  }
+
+  /// Writes `data`, however many calls that takes; returns why the system refused, 0 if it did not.
+  package static func write(_ data: Data, to descriptor: Int32) -> Int32 {
+    data.withUnsafeBytes { bytes in
       var done = 0
       while done < bytes.count {
         let written = Foundation.write(
           descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
         if written < 0 {
           if errno == EINTR { continue }
-          throw RunError.system(name, "written", errno)
+          return errno
         }
         done += written
       }
+      return 0
     }
   }
 }

@@ -76,15 +76,12 @@ extension RunError {
   }
 
   /// A call of the operating system that failed on `path`.
-  static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
+  package static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
     let reason = String(cString: strerror(code))
-    let remedy =
-      switch code {
-      case ENOSPC, EDQUOT, EFBIG: "Free some space, or give a directory on another disk."
-      case EACCES, EPERM, EROFS: "Give a directory that you may write to."
-      case ENOENT: "Check the path."
-      default: "Check the disk and the path."
-      }
-    return RunError(.inputOutput, "\(path) cannot be \(action): \(reason). \(remedy)")
+    let remedy = DurableFile.remedy(code)
+    return RunError(
+      .inputOutput,
+      "\(path) cannot be \(action): \(reason). \(remedy.prefix(1).uppercased())\(remedy.dropFirst())."
+    )
   }
 }

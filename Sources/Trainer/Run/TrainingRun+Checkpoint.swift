@@ -15,22 +15,24 @@ struct CheckpointUnderWay {
 extension TrainingRun {
   /// Starts to write a checkpoint at rank 0, of which every rank holds a part.
   ///
-  /// Until the next step changes them, weights and moments are read where they are: rank 0 hashes and writes its own, and those of the
+  /// `awaitsEvaluation` says that the step's evaluations come after it. Until the next step changes them, weights and moments are read where they are: rank 0 hashes and writes its own, and those of the
   /// others come in parts. `awaitCheckpoint` returns when the checkpoint is on the disk.
-  func startCheckpoint(step: Int) throws {
+  func startCheckpoint(step: Int, awaitsEvaluation: Bool) throws {
     group.collective.enter(phase: "writing a checkpoint", step: step)
     try awaitCheckpoint()
     try trainingStep.settle()
     let shared = trainingStep.isSharded ? group.stream(stateOf: optimizer) : nil
     let work = files.map { files in
       let reading = Reading(
-        store: files.store, state: state(step: step), parameters: parameters,
+        store: files.store, log: log, state: state(step: step, awaitsEvaluation: awaitsEvaluation),
+        parameters: parameters,
         moments: shared?.tensors ?? optimizer.momentTensors, optimizer: optimizer)
       return BackgroundWork<SavedCheckpoint> { report in
         let draft = try reading.draft(progress: report.part)
         report.release()
-        try reading.store.publish(draft, progress: report.part)
-        return draft.saved
+        // A checkpoint that is there has its lines in the log, whatever happens to the host.
+        try reading.log?.synchronize()
+        return try reading.store.publish(draft, progress: report.part)
       }
     }
     checkpoint = CheckpointUnderWay(stream: shared?.stream, work: work)
@@ -39,6 +41,7 @@ extension TrainingRun {
   /// What another thread reads, and this one leaves alone until it has.
   private struct Reading: @unchecked Sendable {
     let store: CheckpointStore
+    let log: MetricsLog?
     let state: RunState
     let parameters: Arena
     let moments: [SafetensorsWriter.Tensor]
@@ -69,6 +72,7 @@ extension TrainingRun {
     defer { checkpoint = nil }
     let saved = try checkpoint?.work?.wait(onProgress: group.collective.noteProgress)
     try checkpoint?.stream?.wait()
+    for notice in saved?.notices ?? [] { output.write("note: \(notice)\n") }
     return saved
   }
 
@@ -77,13 +81,14 @@ extension TrainingRun {
     if checkpoint?.work?.isDone == true { try awaitCheckpoint() }
   }
 
-  private func state(step: Int) -> RunState {
+  private func state(step: Int, awaitsEvaluation: Bool) -> RunState {
     let place = prepared.batches.place(ofStep: step)
     let recipe = prepared.recipe
     return RunState(
       step: step, epoch: place.epoch, positionInEpoch: place.positions.lowerBound, best: best,
       seed: recipe.seed, batchSize: recipe.batch.size, leaves: recipe.batch.leaves,
       dataFingerprint: dataFingerprint, recipeHash: recipe.resultDigest,
-      dialect: recipe.model.dialect, numericsFingerprint: numerics.fingerprint)
+      dialect: recipe.model.dialect, numericsFingerprint: numerics.fingerprint,
+      inputs: prepared.inputs, awaitsEvaluation: awaitsEvaluation)
   }
 }

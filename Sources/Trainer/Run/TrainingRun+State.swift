@@ -10,17 +10,28 @@ extension TrainingRun {
     var step: Int
     var best: RunState.Best?
     var digest: String?
+    var awaitsEvaluation: Bool
   }
 
-  /// Puts the weights in place on every rank, from the last checkpoint or the model; returns the steps done.
-  func begin() throws -> Int {
+  /// Where a run goes on.
+  struct Beginning {
+    /// Steps made.
+    var step: Int
+    /// Whether the evaluations after them are still to be made.
+    var awaitsEvaluation: Bool
+  }
+
+  /// Puts the weights in place on every rank, from the last checkpoint or the model.
+  func begin() throws -> Beginning {
     group.collective.enter(phase: "agreeing on the run", step: 0)
-    try group.agree(on: try agreement())
+    try group.agree(on: agreement())
     group.collective.enter(phase: "loading weights", step: 0)
     var found: Start?
     if let files {
-      let step = try begin(files)
-      found = Start(step: step, best: best, digest: finalDigest)
+      let beginning = try begin(files)
+      found = Start(
+        step: beginning.step, best: best, digest: finalDigest,
+        awaitsEvaluation: beginning.awaitsEvaluation)
     }
     let start = try group.shared(found, as: "where the run starts")
     (best, finalDigest) = (start.best, start.digest)
@@ -35,18 +46,15 @@ extension TrainingRun {
       }
       optimizer.momentsWereReplaced()
     }
-    return start.step
+    return Beginning(step: start.step, awaitsEvaluation: start.awaitsEvaluation)
   }
 
   /// What enters the bits and must be the same on every rank.
-  private func agreement() throws -> [(name: String, value: String)] {
+  private func agreement() -> [(name: String, value: String)] {
     var items: [(name: String, value: String)] = [
       ("the recipe", String(prepared.recipe.resultDigest.prefix(16))),
       ("the rows", String(dataFingerprint.prefix(16))),
-      (
-        "the vocabulary",
-        String(try PreparedRun.vocabularyDigest(prepared.vocabularyURL).prefix(16))
-      ),
+      ("the vocabulary", String(prepared.inputs.vocabulary.prefix(16))),
     ]
     items += numerics.items
     items += [
@@ -59,7 +67,7 @@ extension TrainingRun {
   }
 
   /// Rank 0's part: reads the last checkpoint, or makes the first weights.
-  private func begin(_ files: Files) throws -> Int {
+  private func begin(_ files: Files) throws -> Beginning {
     let (directory, store) = (files.directory, files.store)
     for notice in files.notices { output.write(notice + "\n") }
     let loaded = try store.load(
@@ -70,7 +78,8 @@ extension TrainingRun {
       best = loaded.state.best
       finalDigest = loaded.weightsDigest
       output.write("resuming after step \(loaded.state.step) from \(loaded.url.path)\n")
-      return loaded.state.step
+      return Beginning(
+        step: loaded.state.step, awaitsEvaluation: loaded.state.awaitsEvaluation ?? false)
     }
     try initialize()
     for (url, bytes) in [
@@ -81,7 +90,37 @@ extension TrainingRun {
       try file.write(bytes)
       try file.commit()
     }
-    return 0
+    return Beginning(step: 0, awaitsEvaluation: false)
+  }
+
+  /// Opens the log at rank 0, and learns from it what happened before.
+  func openLog(_ beginning: Beginning) throws {
+    let start = beginning.step
+    guard let files else { return }
+    let metrics = files.directory.metrics, progress = group.collective.noteProgress
+    group.collective.enter(phase: "reading the log", step: start)
+    log = try MetricsLog(
+      metrics, keepingThrough: start, withEvaluations: !beginning.awaitsEvaluation,
+      progress: progress)
+    guard start > 0 else { return }
+    var count = 0
+    var before: String?
+    try LoggedStep.forEach(metrics, progress: progress) { step in
+      count += 1
+      _ = step.observation.flatMap { collapse.observe($0) }
+      if let limit = step.exchange, !limits.contains(limit) { limits.append(limit) }
+      before = step.exchange
+    }
+    if count != start {
+      output.write(
+        "note: \(metrics.path) has \(count) of the \(start) steps made: the host went down before the others were on its disk, or the file was changed. The weights are not touched by it; warnings of a collapse, and what steps were exchanged with, go by what is there\n"
+      )
+    }
+    if start < prepared.totalSteps, before != limit {
+      output.write(
+        "note: step \(start) was made with \(before ?? LoggedStep.noLimit), this run goes on with \(limit ?? LoggedStep.noLimit): the weights will be those of no undisturbed run\n"
+      )
+    }
   }
 
   /// Loads the model, and draws what it lacks.
@@ -124,19 +163,22 @@ extension TrainingRun {
   }
 
   static func digest(_ parts: [String]) -> String {
-    SHA256.hash(data: Data(parts.joined(separator: "\n").utf8)).map {
-      ($0 < 16 ? "0" : "") + String($0, radix: 16)
-    }.joined()
+    SHA256.hash(data: Data(parts.joined(separator: "\n").utf8)).hex
   }
 
-  /// Refuses to go on with another recipe or other rows; says if another CPU changes the bits.
+  /// Refuses to go on with another recipe, other rows or another model's vocabulary or configuration; says if another CPU changes the bits.
   func check(_ state: RunState, _ directory: RunDirectory) throws {
     if state.recipeHash != prepared.recipe.resultDigest {
       let before = (try? String(contentsOf: directory.recipe, encoding: .utf8)) ?? ""
       let changes = prepared.recipe.differences(from: before)
+      // Who resumes with the run's own recipe and has edited that compares it with itself.
+      let found =
+        changes.isEmpty
+        ? "and \(directory.recipe.lastPathComponent) in there has been edited since"
+        : changes.joined(separator: "; ")
       throw RunError(
         .usage,
-        "The recipe is not the one that \(directory.url.path) was started with: \(changes.joined(separator: "; ")). "
+        "The recipe is not the one that \(directory.url.path) was started with: \(found). "
           + "Resume with the old values, or start another run with --run.")
     }
     if state.dataFingerprint != dataFingerprint {
@@ -144,6 +186,13 @@ extension TrainingRun {
         .data,
         "The rows of \(prepared.train.file)\(prepared.dev.map { " or \($0.file)" } ?? "") are not those that \(directory.url.path) was started with. "
           + "Restore them, or start another run with --run.")
+    }
+    let changes = state.inputs.map(prepared.inputs.differences) ?? []
+    guard changes.isEmpty else {
+      throw RunError(
+        .data,
+        "The model's folder \(prepared.recipe.model.path.path) is not as it was when \(directory.url.path) was started: \(changes.joined(separator: "; ")). "
+          + "Restore it, or start another run with --run.")
     }
     if !numerics.continues(state.numericsFingerprint) {
       output.write(
@@ -170,14 +219,13 @@ extension TrainingRun {
   func saveBest(_ parameters: Arena) throws {
     guard let directory = files?.directory else { return }
     let definition = prepared.definition
-    let vocabulary = try InputFile.contents(of: prepared.vocabularyURL)
     try ModelFolder.export(
       huggingFaceTo: directory.best, configuration: prepared.configuration, arena: parameters,
       table: prepared.table,
       task: ModelFolder.TaskDescription(
         labels: definition.labels.count == definition.head.outputs ? definition.labels : nil,
         head: definition.head),
-      vocabulary: vocabulary, lowercase: definition.lowercase,
+      vocabulary: prepared.vocabulary, lowercase: definition.lowercase,
       extra: [TaskDefinition.fileName: [UInt8](definition.encoded())],
       progress: group.collective.noteProgress)
   }

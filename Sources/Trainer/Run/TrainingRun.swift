@@ -32,13 +32,13 @@ package final class TrainingRun {
   var best: RunState.Best?
   /// The checkpoint that is being written.
   var checkpoint: CheckpointUnderWay?
-  private var log: MetricsLog?
-  private var collapse: CollapseDetector
+  var log: MetricsLog?
+  var collapse: CollapseDetector
   private var slowRanks: SlowRankDetector
   private let gradientGroups: GradientGroups
   /// Evaluations on the dev rows in a row that warned of their predictions.
-  private var alikeEvaluations = 0
-  private let clock = ContinuousClock()
+  var alikeEvaluations = 0
+  let clock = ContinuousClock()
 
   /// What rank 0 reads and writes.
   struct Files {
@@ -121,26 +121,16 @@ package final class TrainingRun {
   }
 
   /// What keeps this run from having the bits of any number of ranks, by what its steps were made with.
-  private var limits: [String] = []
+  var limits: [String] = []
 
   /// Trains from the last checkpoint, or from the beginning, to the end or to a request to stop.
   package func run() throws -> Outcome {
     precondition(files?.store.isWritable != false, "a run that is only read cannot be trained")
-    let start = try begin()
+    let beginning = try begin()
+    let start = beginning.step
     // Whatever ends the run, a checkpoint that is being written is written.
     defer { _ = try? awaitCheckpoint() }
-    log = try files.map { try MetricsLog($0.directory.metrics, keepingThrough: start) }
-    if start > 0, let files {
-      let logged = try LoggedStep.read(files.directory.metrics)
-      for step in logged { _ = step.observation.flatMap { collapse.observe($0) } }
-      limits = LoggedStep.limits(of: logged)
-      let before = logged.last?.exchange
-      if start < prepared.totalSteps, before != limit {
-        output.write(
-          "note: step \(start) was made with \(before ?? LoggedStep.noLimit), this run goes on with \(limit ?? LoggedStep.noLimit): the weights will be those of no undisturbed run\n"
-        )
-      }
-    }
+    try openLog(beginning)
     if start < prepared.totalSteps, let limit, !limits.contains(limit) { limits.append(limit) }
     let progress = Progress(
       firstStep: start, totalSteps: prepared.totalSteps, isTerminal: output.isTerminal,
@@ -149,6 +139,7 @@ package final class TrainingRun {
     let sentBefore = group.collective.traffic.sentBytes
     var saved = clock.now
     var step = start
+    if beginning.awaitsEvaluation { try evaluateIfDue(after: step, progress) }
     var isOver = step >= prepared.totalSteps || hasStoppedEarly(at: step)
     while !isOver {
       let place = prepared.batches.place(ofStep: step)
@@ -156,19 +147,12 @@ package final class TrainingRun {
         step: step, epoch: place.epoch, rows: rows.rows(ofStep: step), saved: saved, progress)
       step += 1
       try checkCheckpoint()
-      if isEvaluationDue(after: step) {
-        group.collective.enter(phase: "evaluating", step: step)
-        try progress.pausing { try evaluate(step: step, epoch: place.epoch, progress) }
-        if hasStoppedEarly(at: step) {
-          progress.message(
-            "stopped early after step \(step): \(prepared.recipe.evaluation.patience ?? 0) evaluations without a better \(prepared.recipe.evaluation.metric)"
-          )
-          isOver = true
+      let isLast = step == prepared.totalSteps
+      // Before the evaluation, which may take longer than whoever stops the run waits; the two go on side by side.
+      if border.saves || border.stops || !isLast && isCheckpointDue(after: step) {
+        try progress.pausing {
+          try startCheckpoint(step: step, awaitsEvaluation: isLast || isEvaluationDue(after: step))
         }
-      }
-      isOver = isOver || step == prepared.totalSteps
-      if !isOver, border.saves || border.stops || isCheckpointDue(after: step) {
-        try progress.pausing { try startCheckpoint(step: step) }
         saved = clock.now
         if border.stops {
           try awaitCheckpoint()
@@ -176,6 +160,8 @@ package final class TrainingRun {
           return .interrupted(step: step)
         }
       }
+      try evaluateIfDue(after: step, progress)
+      isOver = isLast || hasStoppedEarly(at: step)
     }
     if group.size > 1, step > start {
       try trainingStep.settle()
@@ -184,10 +170,11 @@ package final class TrainingRun {
         "exchange     rank 0 sent \(Progress.fixed(bytes / 1e6, 1)) MB a step, checkpoints and evaluations included"
       )
     }
-    return try .finished(weights: finish(step: step, isResumed: step == start, progress))
+    let isResumed = step == start && !beginning.awaitsEvaluation
+    return try .finished(weights: finish(step: step, isResumed: isResumed, progress))
   }
 
-  private var limit: String? { trainingStep.settings.limit(ranks: group.size) }
+  var limit: String? { trainingStep.settings.limit(ranks: group.size) }
 
   // MARK: One step
 
@@ -241,7 +228,10 @@ package final class TrainingRun {
     let begun = clock.now
     let made = try advance(step: step, rows: rows) {
       // Rank 0's clock alone says when time is up.
-      (requests.isStopping, requests.takeSave() || group.isRoot && isSaveOverdue(since: saved))
+      (
+        requests.isStopping,
+        requests.takeSave() || group.isRoot && isSaveOverdue(since: saved, after: step + 1)
+      )
     }
     let result = made.result, norms = gradientGroups.norms(made.result.parameterNorms)
     try log?.write(
@@ -269,76 +259,7 @@ package final class TrainingRun {
   }
 
   private func notFinite(step: Int, _ finding: String, _ origin: String) -> String {
-    "step \(step + 1): \(finding); \(origin). "
-      + "The last checkpoint is from before. Lower optimizer.learningRate, set optimizer.clipNorm, or look at these rows."
-  }
-
-  // MARK: Borders
-
-  private func isEvaluationDue(after step: Int) -> Bool {
-    guard prepared.dev != nil else { return false }
-    if step == prepared.totalSteps { return true }
-    let every = prepared.recipe.evaluation.everySteps ?? prepared.batches.stepsPerEpoch
-    return step.isMultiple(of: every)
-  }
-
-  /// Whether so many evaluations as the recipe's patience have gone by since the best.
-  private func hasStoppedEarly(at step: Int) -> Bool {
-    guard let patience = prepared.recipe.evaluation.patience, let best, step > best.step,
-      isEvaluationDue(after: step)
-    else { return false }
-    return (best.step + 1...step).count(where: isEvaluationDue) >= patience
-  }
-
-  private func isCheckpointDue(after step: Int) -> Bool {
-    prepared.recipe.checkpoint.everySteps.map { step.isMultiple(of: $0) } ?? false
-  }
-
-  private func isSaveOverdue(since saved: ContinuousClock.Instant) -> Bool {
-    prepared.recipe.checkpoint.everyMinutes.map { (clock.now - saved).seconds >= 60 * $0 } ?? false
-  }
-
-  private func evaluate(step: Int, epoch: Int, _ progress: Progress) throws {
-    guard let dev = prepared.dev else { return }
-    let weights = try evaluated(step: step)
-    let evaluation = try score(
-      dev, "dev", step: step, epoch: epoch, progress, parameters: weights)
-    let metric = prepared.recipe.evaluation.metric
-    guard let value = evaluation[metric], value.isFinite else {
-      if best == nil { try saveBest(weights) }
-      return
-    }
-    if let best, !Evaluation.isBetter(value, than: best.value, metric: metric) { return }
-    best = RunState.Best(metric: metric, value: value, step: step)
-    try saveBest(weights)
-  }
-
-  @discardableResult
-  func score(
-    _ set: ExampleSet, _ split: String, step: Int, epoch: Int, _ progress: Progress,
-    parameters: Arena
-  ) throws -> Evaluation {
-    let begun = clock.now
-    let outputs = try group.outputs(
-      of: set.sequences, engine: engine, parameters: parameters)
-    let evaluation = Evaluation(
-      outputs: outputs, examples: set, definition: prepared.definition)
-    let fields = evaluation.metrics.map { ($0.name, MetricsLog.Value.number($0.value)) }
-    try log?.write(
-      [("step", .integer(step)), ("epoch", .integer(epoch + 1)), ("split", .text(split))] + fields
-        + [("rows", .integer(evaluation.rows)), ("seconds", .number((clock.now - begun).seconds))])
-    let scores = evaluation.metrics.map { "\($0.name) \(Progress.fixed($0.value, 4))" }
-    progress.message("\(split) after step \(step):  \(scores.joined(separator: "  "))")
-    let finding = set.decoder.warning(outputs)
-    if split == "dev" { alikeEvaluations = finding == nil ? 0 : alikeEvaluations + 1 }
-    if let finding {
-      let remedy =
-        split == "dev"
-        ? CollapseDetector.remedy(
-          afterEvaluations: alikeEvaluations, peakRate: prepared.recipe.optimizer.learningRate) : ""
-      progress.message("warning: \(split) after step \(step): \(finding)\(remedy)")
-    }
-    return evaluation
+    "step \(step + 1): \(finding); \(origin). \(StepNotFinite.remedy)"
   }
 
   // MARK: The end
@@ -356,7 +277,7 @@ package final class TrainingRun {
         try saveBest(weights)
       }
       try testBest(step: step, progress)
-      try startCheckpoint(step: step)
+      try startCheckpoint(step: step, awaitsEvaluation: false)
       digest = try group.shared(awaitCheckpoint()?.weightsDigest, as: "the digest of a checkpoint")
     }
     var lines = limits.map {

@@ -32,10 +32,22 @@ struct LoggedStep: Decodable, Equatable {
 
   /// The steps in the log at `url`, ascending; lines of evaluations and a last line that was cut off are left out.
   static func read(_ url: URL) throws -> [LoggedStep] {
-    let bytes = try InputFile.contents(of: url)
-    return bytes.split(separator: 0x0A).compactMap {
-      try? JSONDecoder().decode(LoggedStep.self, from: Data($0))
-    }.filter { $0.digest != nil }
+    var steps: [LoggedStep] = []
+    try forEach(url) { steps.append($0) }
+    return steps
+  }
+
+  /// Calls `body` with each step in the log at `url`, as `read` has them; a log of any length takes little memory.
+  static func forEach(
+    _ url: URL, progress: () -> Void = {}, _ body: (LoggedStep) -> Void
+  ) throws {
+    let decoder = JSONDecoder()
+    try InputFile(url).lines(progress: progress) { line in
+      if let step = try? decoder.decode(LoggedStep.self, from: line), step.digest != nil {
+        body(step)
+      }
+      return true
+    }
   }
 
   /// The first leaf, from 1, whose loss differs from that of `other`; nil where none does or one of the logs has none.
@@ -87,6 +99,7 @@ extension TrainingRun {
             ? "Train it with this version of Lockstep first."
             : "Give a step from \(log.keys.min() ?? 0) to \(log.keys.max() ?? 0)."))
     }
+    let saved = try savedDigest(files, step: target)
     let start = try restore(files, before: target, log)
     let limits = LoggedStep.limits(of: (start + 1...target).compactMap { log[$0] })
     guard limits.isEmpty else {
@@ -97,9 +110,13 @@ extension TrainingRun {
       )
     }
     var rows = BatchRows(prepared.batches)
+    var unlogged = 0
     for step in start..<target {
       let made = try advance(step: step, rows: rows.rows(ofStep: step)) { (false, false) }
-      guard let logged = log[step + 1] else { continue }
+      guard let logged = log[step + 1] else {
+        unlogged += 1
+        continue
+      }
       let here = LoggedStep(made, step: step)
       if let (field, computed, said) = here.difference(from: logged) {
         throw RunError(
@@ -111,8 +128,34 @@ extension TrainingRun {
             + "Look at the kernels and libraries of the machine that trained it.")
       }
     }
+    let confirmed = try saved.map {
+      try confirm($0, of: files.store.url(ofStep: target), step: target)
+    }
     return
       "step \(target) is confirmed: \(target - start) steps recomputed from \(start == 0 ? "the beginning" : "the checkpoint of step \(start)") give digest \(log[target]?.digest ?? "")"
+      + (unlogged > 0 ? "; \(unlogged) of them are not in the log" : "") + (confirmed ?? "")
+  }
+
+  /// The SHA-256 of the weights in the checkpoint of step `step`, if there is one.
+  ///
+  /// - Throws: `CheckpointError` where it is damaged, `RunError` where it is of another recipe, other rows or another model.
+  private func savedDigest(_ files: Files, step: Int) throws -> String? {
+    guard try files.store.steps.contains(step) else { return nil }
+    let found = try CheckpointStore.verify(files.store.url(ofStep: step), step: step)
+    try check(found.state, files.directory)
+    return found.digest
+  }
+
+  /// Compares the weights that the checkpoint of step `step` holds with the parameters as recomputed; returns what to say of it.
+  private func confirm(_ saved: String, of url: URL, step: Int) throws -> String {
+    let computed = try WeightsDigest.hex(of: parameters, table: prepared.table)
+    guard saved == computed else {
+      throw RunError(
+        .disagreement,
+        "\(url.path) holds weights with the SHA-256 \(saved), and step \(step) gives \(computed) when recomputed, as its line in the log says. The checkpoint is not of this run."
+      )
+    }
+    return "; its checkpoint holds these weights, sha256 \(saved)"
   }
 
   /// Reads the last checkpoint before step `target`, or makes the first weights; returns the steps made.

@@ -56,7 +56,9 @@ struct Train: ParsableCommand {
     let run = URL(argument: runDirectory ?? "runs/\(name)")
     try Ranks.run(exchange, recorderFolder: run) { collective in
       guard let seeds else {
-        try train(collective, into: run, seed: nil)
+        if let digest = try train(collective, into: run, seed: nil) {
+          try Console.print("weights sha256 \(digest)")
+        }
         return
       }
       try trainSeeds(collective, into: run, count: seeds)
@@ -70,7 +72,12 @@ struct Train: ParsableCommand {
     let runs = (1...count).map { run.appending(path: "seed-\($0)") }
     for (seed, directory) in zip(seeds, runs) {
       if collective.isRoot { Console.message("== seed \(seed): \(directory.path)") }
-      try train(collective, into: directory, seed: seed)
+      guard let digest = try train(collective, into: directory, seed: seed) else { continue }
+      do {
+        try Console.print("weights sha256 \(digest)")
+      } catch is Console.BrokenPipe {
+        // Whoever read the first digests has enough of them; the other seeds are still to be trained.
+      }
     }
     guard !dryRun, collective.isRoot else { return }
     let found = try runs.map {
@@ -81,7 +88,10 @@ struct Train: ParsableCommand {
     try Console.print(summary.text)
   }
 
-  private func train(_ collective: CollectiveEngine, into url: URL, seed: UInt64?) throws {
+  /// Trains once; returns the digest of the weights at rank 0, nil at the others and where nothing is trained.
+  private func train(
+    _ collective: CollectiveEngine, into url: URL, seed: UInt64?
+  ) throws -> String? {
     let isRoot = collective.isRoot
     let recipe = try Recipe(
       contentsOf: URL(argument: recipe),
@@ -106,10 +116,11 @@ struct Train: ParsableCommand {
       limit: recipe.memoryLimit ?? Machine.availableMemory / Ranks.onThisHost,
       held: Machine.residentMemory, group: group,
       isSharded: exchange.settings.shards(prepared.optimizer.method, ranks: group.size))
-    let summary = prepared.summary(memory, threads: threadCount)
+    let summary =
+      prepared.summary(memory, threads: threadCount) + "\nproducts   \(MatrixProduct.summary)"
     if dryRun {
       if isRoot { try Console.print(summary) }
-      return
+      return nil
     }
     if isRoot { Console.message(summary) }
 
@@ -128,12 +139,13 @@ struct Train: ParsableCommand {
           "memory       \(MemoryPlan.text(Machine.peakMemory)) at most, \(MemoryPlan.text(memory.peakBytes)) planned"
         )
       }
-      if isRoot { try Console.print("weights sha256 \(digest)") }
+      return isRoot ? digest : nil
     case .interrupted:
       if let directory {
         Console.message(
-          "continue with: lockstep train \(directory.recipe.path) --run \(directory.url.path) --resume"
-        )
+          seed == nil
+            ? "continue with: lockstep train \(directory.recipe.path) --run \(directory.url.path) --resume"
+            : "continue with the same command: seeds that are complete are not trained again")
       }
       throw ExitStatus.tryAgain
     }

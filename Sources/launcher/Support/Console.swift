@@ -18,12 +18,10 @@ enum Console {
 
   /// Writes `text` to standard output.
   static func print(_ text: String) throws {
-    let data = Data((text + "\n").utf8)
-    do {
-      try FileDescriptorOutput.write(data, to: 1, name: "standard output")
-    } catch {
-      if errno == EPIPE { throw BrokenPipe() }
-      throw error
+    switch FileDescriptorOutput.write(Data((text + "\n").utf8), to: 1) {
+    case 0: return
+    case EPIPE: throw BrokenPipe()
+    case let code: throw RunError.system("standard output", "written", code)
     }
   }
 }

@@ -3,8 +3,15 @@ import Model
 
 /// What this machine gives to this process.
 enum Machine {
-  /// CPUs that the process may run on, as `sched_getaffinity` says.
-  static var processors: Int {
+  /// CPUs that the processes of this host may use together: all, or fewer where a control group gives them less time.
+  static var hostProcessors: Int {
+    min(ProcessInfo.processInfo.processorCount, ControlGroups().processors ?? .max)
+  }
+
+  /// CPUs that the process may use: those that it may run on, as `sched_getaffinity` says, and no more than `hostProcessors`.
+  static var processors: Int { min(allowedProcessors, hostProcessors) }
+
+  private static var allowedProcessors: Int {
     guard let list = status("Cpus_allowed_list") else {
       return max(1, ProcessInfo.processInfo.activeProcessorCount)
     }
@@ -18,7 +25,7 @@ enum Machine {
 
   /// The CPU's name.
   static let processorName: String = {
-    for line in lines(of: "/proc/cpuinfo") where line.hasPrefix("model name") {
+    for line in TextFile.lines(of: "/proc/cpuinfo") where line.hasPrefix("model name") {
       return line.split(separator: ":", maxSplits: 1).last.map {
         $0.trimmingCharacters(in: .whitespaces)
       } ?? "unknown"
@@ -31,24 +38,13 @@ enum Machine {
     Processor.flags.isSuperset(of: ["avx512f", "avx512dq", "avx512bw", "avx512vl"])
   }
 
-  /// Bytes that the process may still take: free memory, or less where a control group says so.
+  /// Bytes that the process may still take: free memory, or less where a control group says so (`ControlGroups`).
   static var availableMemory: Int {
     var available = Int.max
-    for line in lines(of: "/proc/meminfo") where line.hasPrefix("MemAvailable:") {
+    for line in TextFile.lines(of: "/proc/meminfo") where line.hasPrefix("MemAvailable:") {
       available = (Int(line.split(separator: " ")[1]) ?? 0) << 10
     }
-    let groups = [
-      ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-      (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes"
-      ),
-    ]
-    for (limit, usage) in groups {
-      if let limit = number(in: limit) {
-        available = min(available, max(0, limit - (number(in: usage) ?? 0)))
-      }
-    }
+    if let limited = ControlGroups().availableMemory { available = min(available, limited) }
     return available
   }
 
@@ -64,17 +60,8 @@ enum Machine {
 
   /// What the kernel says of this process under `key`.
   private static func status(_ key: String) -> String? {
-    lines(of: "/proc/self/status").first { $0.hasPrefix("\(key):") }.map {
+    TextFile.lines(of: "/proc/self/status").first { $0.hasPrefix("\(key):") }.map {
       $0.dropFirst(key.count + 1).trimmingCharacters(in: .whitespaces)
     }
-  }
-
-  private static func number(in path: String) -> Int? {
-    lines(of: path).first.flatMap { Int($0) }
-  }
-
-  private static func lines(of path: String) -> [String] {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return [] }
-    return text.split(separator: "\n").map(String.init)
   }
 }

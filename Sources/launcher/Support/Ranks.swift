@@ -86,8 +86,7 @@ enum Ranks {
 
   /// Compute threads of a rank, where nobody says otherwise: its share of the host's CPUs, and no more than it may run on.
   static var threads: Int {
-    max(
-      1, min(Machine.processors, ProcessInfo.processInfo.processorCount / onThisHost))
+    max(1, min(Machine.processors, Machine.hostProcessors / onThisHost))
   }
 
   private static func number(_ variable: String) -> Int? {

@@ -51,7 +51,10 @@ import Trainer
       // And the run goes on.
       try SmallRun.save(40, to: store)
       #expect(try SmallRun.load(from: store)?.state.step == 40)
-      #expect(try store.steps.count == 2, "after \(killedAfter) operations")
+      // A damaged one does not count as kept.
+      let damaged = replacing && loaded.state.step == 20 ? try store.steps.filter { $0 == 30 } : []
+      #expect(
+        try store.steps == [loaded.state.step] + damaged + [40], "after \(killedAfter) operations")
     }
     #expect(ends == [20, 30])
   }
@@ -62,13 +65,23 @@ import Trainer
   ) throws {
     let prepared = try TemporaryFolder()
     try Self.prepare(prepared.url, replacing: replacing)
-    for failing in 0..<(try Self.operationCount(replacing: replacing)) {
+    var savedAll = 0
+    let operations = try Self.operationCount(replacing: replacing)
+    for failing in 0..<operations {
       let folder = try FolderCopy(prepared.url)
       let gate = FaultyGate(after: failing, .diskFull)
       let store = try CheckpointStore(run: folder.url, operations: gate.operations)
-      let error = #expect(throws: CheckpointError.self) { try SmallRun.save(30, to: store) }
-      #expect(error?.rule == .system)
-      #expect(error?.description.contains("No space left on device; free space") == true)
+      do {
+        // Once the checkpoint is there, old ones that stay are no reason to end a training.
+        let saved = try SmallRun.save(30, to: store)
+        savedAll += 1
+        #expect(saved.notices.count == 1)
+        #expect(saved.notices.first?.contains("stays: ") == true, "\(saved.notices)")
+        #expect(try SmallRun.load(from: store)?.state.step == 30)
+      } catch let error as CheckpointError {
+        #expect(error.rule == .system)
+        #expect(error.description.contains("No space left on device; free space"))
+      }
       // Nothing half-written: not even under a passing name, unless removing is what failed.
       for path in try contents(folder.url) where path.contains(".step") {
         #expect(path.contains(".removed") || path.contains(".replaced"), "operation \(failing)")
@@ -78,6 +91,7 @@ import Trainer
       try SmallRun.save(40, to: store)
       #expect(try SmallRun.load(from: store)?.state.step == 40)
     }
+    #expect(savedAll > 0 && savedAll < operations / 2)
   }
 
   /// Ways in which a file can be harmed.
@@ -165,8 +179,9 @@ import Trainer
 
   @Test(arguments: [
     (#"{"step": 1}"#, "lacks the key \"version\""), ("", "is not JSON"), ("[]", "wrong type"),
-    (#"{"version": 2}"#, "is of version 2 where this Lockstep reads version 1"),
-    (#"{"version": 1, "rank": 0}"#, "holds the unknown key \"rank\""),
+    (#"{"version": 3, "new": 0}"#, "is of version 3 where this Lockstep reads version 2"),
+    (#"{"version": 0}"#, "is of version 0 where this Lockstep reads version 2"),
+    (#"{"version": 2, "rank": 0}"#, "holds the unknown key \"rank\""),
     (#"{"version": 1, "step": "1"}"#, "holds a value of the wrong type at step"),
     ("\u{FEFF}{}", "JSON"),
   ])
@@ -175,6 +190,40 @@ import Trainer
       try RunState(decoding: Data(json.utf8), file: "state.json")
     }
     #expect(error?.finding.contains(finding) == true || json.hasPrefix("\u{FEFF}"))
+  }
+
+  @Test func `a checkpoint of version 1 is read, and one of a newer version is an error at once`()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let store = try CheckpointStore(run: folder.url)
+    try SmallRun.save(10, to: store)
+    let url = try SmallRun.save(20, to: store).url
+    let state = try #require(
+      JSONSerialization.jsonObject(with: Data(contentsOf: url.appending(path: "state.json")))
+        as? [String: Any])
+    func decode(_ state: [String: Any]) throws -> RunState {
+      try RunState(decoding: JSONSerialization.data(withJSONObject: state), file: "state.json")
+    }
+    #expect(try decode(state) == SmallRun.state(20))
+    for key in ["inputs", "awaitsEvaluation"] {
+      var older = state
+      older[key] = nil
+      let error = #expect(throws: CheckpointError.self) { try decode(older) }
+      #expect(error?.finding == "lacks the key \"\(key)\"")
+    }
+    var older = state
+    (older["version"], older["inputs"], older["awaitsEvaluation"]) = (1, nil, nil)
+    #expect(try decode(older).inputs == nil && decode(older).step == 20)
+    // The manifest comes first, and an older checkpoint would not do: it is the program that is too old.
+    let manifest = url.appending(path: "manifest.json")
+    let text = try String(contentsOf: manifest, encoding: .utf8)
+    let newer = text.replacing("\"version\" : 1", with: "\"version\" : 2, \"signature\" : 7")
+    #expect(newer != text)
+    try newer.write(to: manifest, atomically: true, encoding: .utf8)
+    let error = #expect(throws: CheckpointError.self) { try SmallRun.load(from: store) }
+    #expect(error?.rule == .mismatch)
+    #expect(error?.finding == "is of version 2 where this Lockstep reads version 1")
   }
 
   @Test(arguments: ["\"step\" : 20", "\"leaves\" : 8", "\"dialect\" : \"huggingface\""])

@@ -93,6 +93,63 @@ import Trainer
     #expect(try contents(folder.url) == complete(["step-00000090"]))
   }
 
+  @Test func `a damaged checkpoint does not count among those that are kept`() throws {
+    let folder = try TemporaryFolder()
+    let store = try CheckpointStore(run: folder.url, keep: 2)
+    try SmallRun.save(10, to: store)
+    try Data().write(to: SmallRun.save(20, to: store).url.appending(path: "model.safetensors"))
+    #expect(try SmallRun.load(from: store)?.state.step == 10)
+    try SmallRun.save(25, to: store)
+    #expect(try store.steps == [10, 20, 25])
+    try SmallRun.save(30, to: store)
+    #expect(try store.steps == [25, 30])
+  }
+
+  @Test func `what others have put into an old checkpoint goes with it, and a link leads nowhere`()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let store = try CheckpointStore(run: folder.url.appending(path: "run"), keep: 1)
+    let manager = FileManager.default
+    let inner = try SmallRun.save(10, to: store).url.appending(path: "@eaDir/deep")
+    try manager.createDirectory(at: inner, withIntermediateDirectories: true)
+    try Data("x".utf8).write(to: inner.appending(path: "file"))
+    #expect(try SmallRun.save(20, to: store).notices == [])
+    #expect(try store.steps == [20])
+    // The checkpoint of step 20 was moved to an archive.
+    let archive = folder.url.appending(path: "archive")
+    try manager.moveItem(at: store.url(ofStep: 20), to: archive)
+    try manager.createSymbolicLink(at: store.url(ofStep: 20), withDestinationURL: archive)
+    #expect(try SmallRun.save(30, to: store).notices == [])
+    #expect(try store.steps == [30])
+    #expect(try manager.contentsOfDirectory(atPath: archive.path).count == 4)
+  }
+
+  @Test func `an old checkpoint that cannot be removed is told of, now and at the next start`()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let stuck = FileOperations { operation, path in
+      if operation == .remove, path.hasSuffix("state.json") {
+        throw CheckpointError.system(path, "cannot be removed", code: EBUSY)
+      }
+    }
+    do {
+      let store = try CheckpointStore(run: folder.url, keep: 1, operations: stuck)
+      try SmallRun.save(10, to: store)
+      let saved = try SmallRun.save(20, to: store)
+      #expect(saved.notices.count == 1)
+      #expect(
+        saved.notices.first?.contains(
+          "step-00000010 is not needed any more and stays: ") == true)
+    }
+    let store = try CheckpointStore(run: folder.url, keep: 1, operations: stuck)
+    #expect(store.notices.count == 1 && store.notices[0].contains(".removed is not needed"))
+    #expect(try SmallRun.load(from: store)?.state.step == 20)
+    try SmallRun.save(30, to: store)
+    #expect(try SmallRun.load(from: store)?.state.step == 30)
+  }
+
   @Test func `a second writer is refused while the first lives`() throws {
     let folder = try TemporaryFolder()
     var first: CheckpointStore? = try CheckpointStore(run: folder.url)

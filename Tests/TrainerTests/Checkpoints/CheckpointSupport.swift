@@ -49,7 +49,12 @@ final class SmallRun {
     RunState(
       step: step, epoch: step / 50, positionInEpoch: step % 50 * 32, best: best,
       seed: .max, batchSize: 32, leaves: 8, dataFingerprint: "data", recipeHash: "recipe",
-      dialect: .huggingface, numericsFingerprint: "SkylakeX")
+      dialect: .huggingface, numericsFingerprint: "SkylakeX",
+      inputs: ModelInputs(
+        vocabulary: [], lowercase: true,
+        configuration: BertConfiguration(
+          vocabularySize: 9, hiddenSize: 8, layerCount: 1, headCount: 2, intermediateSize: 16)),
+      awaitsEvaluation: step % 20 == 0)
   }
 
   /// Saves the numbers and the state of `step`.

@@ -112,6 +112,57 @@ import Trainer
     try check()
   }
 
+  @Test func `verify opens the checkpoint of the step that it confirms`() throws {
+    let task = try MadeUpTask()
+    let run = task.url.appending(path: "run")
+    let weights = try trained(task.recipe, into: run, ["checkpoint.everySteps=5"]).weights
+    #expect(try verified(run).hasSuffix("; its checkpoint holds these weights, sha256 \(weights)"))
+    #expect(!(try verified(run, step: 11).contains("its checkpoint")))
+    let folder = run.appending(path: "checkpoints/step-00000012")
+    let file = folder.appending(path: "model.safetensors")
+    let bytes = try Data(contentsOf: file)
+    try bytes.dropLast().write(to: file)
+    let damaged = #expect(throws: CheckpointError.self) { try verified(run) }
+    #expect(damaged?.rule == .damaged && damaged?.file == file.relativePath)
+    // Whole, and with another number in it.
+    var other = bytes
+    other[other.count - 1] ^= 1
+    try other.write(to: file)
+    let manifest = folder.appending(path: "manifest.json")
+    let text = try String(contentsOf: manifest, encoding: .utf8)
+    func sha256(_ data: Data) -> String {
+      SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined()
+    }
+    #expect(text.contains(sha256(bytes)))
+    try text.replacing(sha256(bytes), with: sha256(other))
+      .write(to: manifest, atomically: true, encoding: .utf8)
+    let foreign = #expect(throws: RunError.self) { try verified(run) }
+    #expect(foreign?.status == .disagreement)
+    #expect(foreign?.description.contains("holds weights with the SHA-256 ") == true)
+  }
+
+  @Test func `a run that ended before the other is not the same run`() throws {
+    let task = try MadeUpTask()
+    let (whole, part) = (task.url.appending(path: "whole"), task.url.appending(path: "part"))
+    try trained(task.recipe, into: whole)
+    try trained(task.recipe, into: part, stops: true)
+    for (first, second) in [(whole, part), (part, whole)] {
+      let error = #expect(throws: RunError.self) { try comparison().compare(first, second) }
+      #expect(error?.status == .disagreement)
+      #expect(error?.description.contains(": 1 step is the same, the last (1) with") == true)
+    }
+    try trained(task.recipe, into: part, resumes: true)
+    #expect(try comparison().compare(whole, part).hasPrefix("12 steps are the same"))
+  }
+
+  @Test func `a copy that has checkpoints alone is a run all the same`() throws {
+    let folder = try TemporaryFolder()
+    try SmallRun.save(3, to: CheckpointStore(run: folder.url))
+    try FileManager.default.removeItem(at: folder.url.appending(path: "LATEST"))
+    let error = #expect(throws: RunError.self) { try RunDirectory(folder.url, resumes: false) }
+    #expect(error?.description.contains("holds a run already") == true)
+  }
+
   @Test func `a store that is only read makes no folder`() throws {
     let folder = try TemporaryFolder()
     let run = folder.url.appending(path: "run")
