@@ -121,7 +121,7 @@ extension RowSource {
       return problem("the file is a zip archive or an Excel workbook", "unpack it, or \(asCSV)")
     } else if bytes.starts(with: [0xD0, 0xCF, 0x11, 0xE0]) {
       return problem("the file is an old Excel workbook", asCSV)
-    } else if bytes.firstIndex(of: 0x0A, from: 0) == nil,
+    } else if bytes.firstIndex(of: 0x0A, from: 0) == nil, bytes.firstIndex(of: 0, from: 0) == nil,
       let lone = bytes.firstIndex(of: 0x0D, from: 0), lone < bytes.count - 1
     {
       return problem(

@@ -23,7 +23,7 @@ package enum RowFormat: String, Sendable, Codable, CaseIterable {
         DataProblem(
           file: input.rowName,
           rule: "the ending \(DataProblem.quoted(ending)) does not tell the format of the rows",
-          remedy: "name the file .tsv, .csv, .jsonl or .json, or state the format"))
+          remedy: "name the file .tsv, .csv, .jsonl or .json; a recipe can also say data.format"))
     }
   }
 }

@@ -78,7 +78,7 @@ struct RowSource {
       return DataProblem(
         file: file, line: line, value: bytes.excerpt(range),
         rule: "the row has \(range.count) bytes, the limit is \(rowLimit)",
-        remedy: "split or remove the row, or raise the limit")
+        remedy: "split or remove the row")
     }
     if let place = bytes.firstIndex(of: 0, from: range.lowerBound, to: range.upperBound) {
       return problem(
@@ -92,7 +92,9 @@ struct RowSource {
       return problem(
         at: range.lowerBound + error.byteOffsets.lowerBound, in: range, line: line, of: bytes,
         rule: "is not UTF-8",
-        remedy: "save the file as UTF-8, from GB18030 for example with iconv -f GB18030 -t UTF-8")
+        remedy:
+          "save the file as UTF-8: iconv -f GB18030 -t UTF-8 for Chinese, iconv -f WINDOWS-1252 -t UTF-8 for Western European text"
+      )
     }
   }
 

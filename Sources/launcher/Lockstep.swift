@@ -16,12 +16,24 @@ struct Lockstep: ParsableCommand {
       69 environment, 70 internal, 74 input/output, 75 checkpointed (run it again with --resume), \
       76 a rank stopped answering, 77 ranks or runs differ, 78 not finite.
       """,
+    version: "lockstep 0.1.0, unreleased (lockstep doctor tells builds apart)",
     subcommands: [
       Train.self, Check.self, Evaluate.self, Predict.self, Serve.self, Tokenize.self, Embed.self,
       Inspect.self,
       Convert.self, Bench.self, Verify.self, Doctor.self,
     ])
 }
+
+/// A command that multiplies: OpenBLAS waits for ever for address space that a limit denies it.
+protocol Computing: ParsableCommand {}
+extension Train: Computing {}
+extension Evaluate: Computing {}
+extension Predict: Computing {}
+extension Serve: Computing {}
+extension Embed: Computing {}
+extension Bench: Computing {}
+extension Verify: Computing {}
+extension Doctor: Computing {}
 
 @main
 enum Program {
@@ -32,12 +44,18 @@ enum Program {
     signal(SIGXFSZ, SIG_IGN)
     KernelChoice.make()
     var command: any ParsableCommand
+    if CommandLine.arguments.dropFirst().contains("") {
+      // As a path it would be the working directory.
+      Console.message("error: an argument is empty: perhaps a shell variable that is not set.")
+      Foundation.exit(ExitStatus.usage.rawValue)
+    }
     do {
       command = try Lockstep.parseAsRoot()
     } catch {
       Lockstep.exit(withError: error)
     }
     do {
+      if command is any Computing { try Machine.requireAddressSpace() }
       try command.run()
     } catch {
       exit(reporting: error)
@@ -47,7 +65,7 @@ enum Program {
   /// Ends the process as the error asks for.
   private static func exit(reporting error: any Error) -> Never {
     switch error {
-    case is Console.BrokenPipe: Foundation.exit(ExitStatus.done.rawValue)
+    case is BrokenPipe: Foundation.exit(ExitStatus.done.rawValue)
     case let status as ExitStatus: Foundation.exit(status.rawValue)
     case _ where [.success, .validationFailure].contains(Lockstep.exitCode(for: error)):
       // Help that was asked for, and what a command says of its options.

@@ -31,7 +31,7 @@ import Testing
     }
     // The header comes first.
     var incoming = try peer.probe()
-    while incoming?.tag.round != Tag.headerRound {
+    while incoming?.tag.round != TagLayout.wide.headerRound {
       engine.poll()
       incoming = try peer.probe()
     }
@@ -41,13 +41,13 @@ import Testing
     }
     for message in messages {
       var bytes = header
-      var tag = Tag(sequence: 0, segment: 0, round: Tag.headerRound)
+      var tag = Tag(sequence: 0, segment: 0, round: TagLayout.wide.headerRound, layout: .wide)
       switch message {
       case .echo: break
       case .turned(let at): bytes[at] ^= 4
       case .bytes(let count, let round, let segment, let sequence):
         bytes = .init(repeating: 7, count: count)
-        tag = Tag(sequence: sequence, segment: segment, round: round)
+        tag = Tag(sequence: sequence, segment: segment, round: round, layout: .wide)
       }
       _ = try bytes.withUnsafeBytes { memory throws in try peer.send(memory, to: 0, tag: tag) }
     }
@@ -61,7 +61,7 @@ import Testing
 
   @Test(arguments: [0, 39, 41, 4000]) func `a header of another size is refused`(bytes: Int) throws
   {
-    let text = try error([.bytes(bytes, round: Tag.headerRound)])
+    let text = try error([.bytes(bytes, round: TagLayout.wide.headerRound)])
     #expect(text.hasPrefix("rank 1 sent \(bytes) bytes for the header of operation 0 (all-reduce"))
     #expect(text.hasSuffix("where 40 were expected. \(Self.advice)"))
   }
@@ -97,7 +97,8 @@ import Testing
     }
   }
 
-  @Test(arguments: [Tag.heartbeatRound, Tag.goodbyeRound], [0, 3, 103, 105, 4000])
+  @Test(
+    arguments: [TagLayout.wide.heartbeatRound, TagLayout.wide.goodbyeRound], [0, 3, 103, 105, 4000])
   func `control messages of another size are refused`(round: Int, bytes: Int) throws {
     let text = try error([.bytes(bytes, round: round)])
     #expect(text.hasPrefix("rank 1 sent \(bytes) bytes with tag "))
@@ -106,7 +107,7 @@ import Testing
   @Test(arguments: [0, 7, 8, 300]) func `a fault message of any size is a failure of the peer`(
     bytes: Int
   ) throws {
-    let text = try error([.bytes(bytes, round: Tag.faultRound)])
+    let text = try error([.bytes(bytes, round: TagLayout.wide.faultRound)])
     #expect(text.contains(" failed: "))
   }
 }

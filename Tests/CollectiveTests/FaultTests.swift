@@ -145,11 +145,31 @@ import Testing
     #expect(failed[1].error == .peerFailed(peer: "rank 0", message: "no", exitCode: 70))
   }
 
-  @Test func `the largest exit code wins, and a clean end needs no failure`() throws {
-    let codes = try failures(ranks: 5) { engine in
-      if engine.rank == 3 { throw CommunicationError.failedHere(message: "", exitCode: 75) }
+  private static let ends: [(wishes: [Int32], agreed: Int32)] = [
+    ([75, 0, 0, 0, 0], 75), ([74, 75, 75, 75, 75], 74), ([75, 75, 64, 75, 78], 78),
+  ]
+
+  @Test(arguments: ends)
+  func `the worst exit code wins: a failure before a stop with a checkpoint`(
+    wishes: [Int32], agreed: Int32
+  ) throws {
+    let network = InMemoryNetwork(size: wishes.count)
+    let codes = Mutex<[Int32]>([])
+    let done = DispatchGroup()
+    for (rank, wish) in wishes.enumerated() {
+      done.enter()
+      Thread {
+        let engine = CollectiveEngine(network.communicator(rank: rank), settings: .cooperative())
+        let code = engine.finish(exitCode: wish)
+        codes.withLock { $0.append(code) }
+        done.leave()
+      }.start()
     }
-    #expect(codes.map(\.exitCode) == .init(repeating: 75, count: 5))
+    #expect(done.wait(timeout: .now() + 60) == .success)
+    #expect(codes.withLock { $0 } == .init(repeating: agreed, count: wishes.count))
+  }
+
+  @Test func `a clean end needs no failure`() throws {
     #expect(try failures(ranks: 3) { _ in }.map(\.exitCode) == [0, 0, 0])
   }
 

@@ -4,12 +4,60 @@ import Testing
 
 /// The small parts: tags, cuts, bf16, transports.
 @Suite struct PieceTests {
-  @Test(arguments: [0, 1, 1023, 1024, 99_999], [0, 1, 32_767])
-  func `a tag gives back what it was made of`(sequence: Int, segment: Int) {
-    for round in 0..<64 {
-      let tag = Tag(sequence: sequence, segment: segment, round: round)
-      #expect(tag.sequence == sequence % 1024 && tag.segment == segment && tag.round == round)
-      #expect(tag.rawValue >= 0 && tag.rawValue <= Tag.maximum)
+  @Test(arguments: [0, 1, 255, 256, 1023, 1024, 99_999], [TagLayout.wide, .narrow])
+  func `a tag gives back what it was made of`(sequence: Int, layout: TagLayout) {
+    for segment in [0, 1, layout.segmentLimit - 1] {
+      for round in 0..<1 << layout.roundBits {
+        let tag = Tag(sequence: sequence, segment: segment, round: round, layout: layout)
+        #expect(tag.sequence == sequence % (1 << layout.sequenceBits))
+        #expect(tag.segment == segment && tag.round == round)
+        #expect(tag.rawValue >= 0 && Int(tag.rawValue) <= layout.maximum)
+        #expect(Tag(rawValue: tag.rawValue, layout: layout) == tag)
+      }
+    }
+  }
+
+  @Test func `the layout of tags is the roomiest that the library carries`() {
+    #expect(TagLayout(limit: Int(Int32.max)) == .wide)
+    // Open MPI's ucx.
+    #expect(TagLayout(limit: 8_388_607) == .narrow && TagLayout(limit: 1 << 30) == .narrow)
+    #expect(TagLayout(limit: 8_388_606) == nil && TagLayout(limit: -1) == nil)
+  }
+
+  @Test(arguments: [2, 3, 4])
+  func `with tags of 23 bits more operations and more segments than they name go through`(
+    ranks: Int
+  ) throws {
+    let count = 2_048
+    let results = try onRanks(ranks, longestDelay: 20e-6, tagLayout: .narrow) { engine in
+      let ownership = try LeafOwnership(ranks: ranks, leaves: 4)
+      let subtrees = ownership.subtrees(of: engine.rank).count
+      // As many segments as there are numbers for them.
+      let plan = try SlicePlan.balanced(count: count, ranks: ranks, segmentBytes: 8)
+      let sums = (0..<subtrees).map { _ in Buffer((0..<count).map { Float($0 % 7) }) }
+      try engine.allReduce(sums.map(\.start), plan: plan, ownership: ownership).wait()
+      // More operations than numbers, none waited for before the last.
+      let blobs = (0..<600).map { engine.allGather([UInt8($0 % 251), UInt8(engine.rank)]) }
+      let found = try blobs.map { try $0.wait() }
+      for (number, blobs) in found.enumerated() {
+        #expect(blobs == (0..<ranks).map { [UInt8(number % 251), UInt8($0)] })
+      }
+      let copied = Buffer((0..<count).map { engine.isRoot ? Float($0) : -1 })
+      let bytes = UnsafeMutableRawBufferPointer(start: copied.start, count: 4 * count)
+      try engine.broadcast(bytes, segmentBytes: 4).wait()
+      #expect(copied.values == (0..<count).map(Float.init))
+      let fine = try SlicePlan.balanced(count: count + 2, ranks: ranks, segmentBytes: 8)
+      let error = #expect(throws: CommunicationError.self) {
+        try engine.allReduce(sums.map(\.start), plan: fine, ownership: ownership)
+      }
+      #expect(error?.exitCode == 64 && "\(error.map { "\($0)" } ?? "")".contains("--bucket-bytes"))
+      return sums[0].values
+    }
+    let total = (0..<ranks).reduce(0) {
+      $0 + (try! LeafOwnership(ranks: ranks, leaves: 4)).subtrees(of: $1).count
+    }
+    for values in results {
+      #expect(values == (0..<count).map { Float(total * ($0 % 7)) })
     }
   }
 
@@ -40,7 +88,7 @@ import Testing
     }
     #expect(
       error?.description
-        == "The exchange would have 40000 segments and 32768 is the limit. Use larger segments or smaller buckets."
+        == "The exchange would have 40000 segments and 32768 is the limit. Use smaller buckets (--bucket-bytes)."
     )
   }
 
@@ -67,7 +115,7 @@ import Testing
     let sends = try values.enumerated().map { number, buffer in
       try a.send(
         UnsafeBufferPointer(start: buffer.start, count: 3), to: 1,
-        tag: Tag(sequence: number, segment: 0, round: 0))
+        tag: Tag(sequence: number, segment: 0, round: 0, layout: .wide))
     }
     #expect(try !a.test(sends[49]))
     let result = Buffer([0, 0, 0])
@@ -84,14 +132,13 @@ import Testing
   }
 
   @Test func `every error is one sentence or more, ends in a period, and has an exit code`() {
-    let tag = Tag(sequence: 5, segment: 1, round: 2)
+    let tag = Tag(sequence: 5, segment: 1, round: 2, layout: .wide)
     let errors: [(CommunicationError, Int32)] = [
       (.call(name: "MPI_Isend", peer: 3, tag: tag, reason: "MPI_ERR_OTHER: unknown"), 69),
       (.threadLevel(provided: 1), 69), (.tagLimit(32767), 69),
       (.messageTooLarge(bytes: 1 << 31), 70),
       (.vendorUnavailable, 64), (.ranksExceedLeaves(ranks: 9, leaves: 8), 64),
       (.treeNeedsFloats, 64), (.disagreement(item: "data", values: ["a on rank 0"]), 77),
-      (.ended, 70),
     ]
     for (error, code) in errors {
       #expect(error.exitCode == code)

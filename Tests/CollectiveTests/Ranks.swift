@@ -6,11 +6,13 @@ import TestSupport
 /// Runs `body` on `count` ranks, each a thread of this process, and returns what each returned.
 func onRanks<Result: Sendable>(
   _ count: Int, longestDelay: Double = 0, seed: UInt64 = 1, eagerBytes: Int = 256,
+  tagLayout: TagLayout = .wide,
   settings: @Sendable (Int) -> CollectiveEngine.Settings = { _ in .cooperative() },
   _ body: @escaping @Sendable (CollectiveEngine) throws -> Result
 ) throws -> [Result] {
   let network = InMemoryNetwork(
-    size: count, longestDelay: longestDelay, seed: seed, eagerBytes: eagerBytes)
+    size: count, longestDelay: longestDelay, seed: seed, eagerBytes: eagerBytes,
+    tagLayout: tagLayout)
   let results = Mutex<[Int: Swift.Result<Result, any Error>]>([:])
   let done = DispatchGroup()
   for rank in 0..<count {

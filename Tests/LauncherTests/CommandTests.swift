@@ -43,7 +43,18 @@ private func object(_ line: String) throws -> [String: Any] {
       key.messages.contains("error: --set epoch=3: unknown key `epoch`. Did you mean `epochs`?"))
     #expect(
       try run("train", "missing.yaml").messages.contains(
-        "missing.yaml: the recipe file is not found"))
+        "missing.yaml: the recipe is not there"))
+    #expect(
+      try run("train", "recipe.yaml", "--run", "").messages.hasPrefix("error: an argument is empty")
+    )
+    for arguments in [
+      ["train", "recipe.yaml", "--seeds", "9223372036854775807", "--dry-run"],
+      ["train", "recipe.yaml", "--seeds", "2", "--set", "seed=9223372036854775806", "--dry-run"],
+      ["train", "recipe.yaml", "--set", "head.dropout=0.99999999", "--dry-run"],
+      ["bench", "--model", "tiny", "--steps", "9223372036854775807"],
+    ] {
+      #expect(try Program.run(arguments, in: task.url).status == 64, "\(arguments)")
+    }
   }
 
   @Test(arguments: ["train", "bench"])
@@ -142,6 +153,45 @@ private func object(_ line: String) throws -> [String: Any] {
     #expect(again.messages.contains("holds a run already. Add --resume to continue it"))
     #expect(
       try run("train", "run/recipe.yaml", "--run", "run", "--resume").output == trained.output)
+  }
+
+  @Test func `predictions go into pipes and through links, and never over what is read`() throws {
+    #expect(try run("train", "recipe.yaml", "--run", "run", "--set", "steps=1").status == 0)
+    let result = try Program.shell(
+      """
+      head -3 test.tsv >rows.tsv
+      say() { echo "$1 $($LOCKSTEP predict --run run --input rows.tsv --output "$2" 2>>log | sha256sum)"; }
+      say file out.jsonl; echo "content $(sha256sum <out.jsonl)"
+      say standard -; say device /dev/stdout
+      mkfifo pipe; sha256sum <pipe >sum & say pipe pipe; wait; echo "through $(cat sum)"
+      touch target; ln -s target link; say link link; [ -L link ] && echo "linked $(sha256sum <target)"
+      $LOCKSTEP predict --run run --input rows.tsv --output rows.tsv 2>>log; echo "ended with $?"
+      ln rows.tsv other.tsv; $LOCKSTEP predict --run run --input rows.tsv --output other.tsv 2>>log; echo "ended with $?"
+      """, in: task.url)
+    var sums: [String: String] = [:]
+    for words in result.lines.map({ $0.split(separator: " ").map(String.init) })
+    where words.count == 3 && words[2] == "-" {
+      sums[words[0]] = words[1]
+    }
+    let content = try #require(sums["content"], "\(result)")
+    for name in ["standard", "device", "through", "linked"] {
+      #expect(sums[name] == content, "\(name): \(result)")
+    }
+    #expect(sums["file"] == sums["pipe"] && sums["file"] != content)
+    #expect(result.lines.count { $0 == "ended with 64" } == 2)
+    let rows = try String(contentsOf: task.url.appending(path: "rows.tsv"), encoding: .utf8)
+    #expect(rows.hasPrefix("text\tlabel\n"))
+  }
+
+  @Test func `too little address space ends with 69 instead of waiting for ever`() throws {
+    let result = try Program.shell(
+      """
+      for limit in 300000 440000; do
+        (ulimit -v $limit; $LOCKSTEP train recipe.yaml --run run; echo "ended with $?")
+      done
+      """, in: task.url)
+    #expect(result.lines == ["ended with 69", "ended with 69"], "\(result)")
+    #expect(result.messages.contains("(ulimit -v) leaves "))
   }
 
   @Test func `a dry run prints the plan and writes nothing`() throws {

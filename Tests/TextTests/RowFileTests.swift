@@ -16,7 +16,7 @@ import Text
   @Test func `an unknown ending is refused`() {
     #expect(
       message { _ = try RowFormat.inferred(from: URL(filePath: "rows.xls")) }
-        == #"rows.xls: the ending "xls" does not tell the format of the rows: name the file .tsv, .csv, .jsonl or .json, or state the format"#
+        == #"rows.xls: the ending "xls" does not tell the format of the rows: name the file .tsv, .csv, .jsonl or .json; a recipe can also say data.format"#
     )
   }
 

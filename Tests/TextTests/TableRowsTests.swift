@@ -211,8 +211,8 @@ struct Refusal: CustomTestStringConvertible, Sendable {
       #expect(
         message { _ = try rows(text, format, ["text"]) }
           == "rows.\(format.rawValue):\(line): byte 0x\(byte) at byte \(column) of the line "
-          + "(\(place + 1) of the file) is not UTF-8: save the file as UTF-8, from GB18030 for "
-          + "example with iconv -f GB18030 -t UTF-8")
+          + "(\(place + 1) of the file) is not UTF-8: save the file as UTF-8: iconv -f GB18030 -t UTF-8 "
+          + "for Chinese, iconv -f WINDOWS-1252 -t UTF-8 for Western European text")
     }
   }
 
@@ -244,8 +244,7 @@ struct Refusal: CustomTestStringConvertible, Sendable {
     #expect(try rows(file, format, [column], limit: length).map(\.values) == [[body]])
     #expect(
       message { _ = try rows(file + "\n", format, [column], limit: length - 1) }.hasSuffix(
-        "the row has \(length) bytes, the limit is \(length - 1): split or remove the row, "
-          + "or raise the limit"))
+        "the row has \(length) bytes, the limit is \(length - 1): split or remove the row"))
   }
 
   @Test(

@@ -30,7 +30,7 @@ extension CollectiveEngine {
   /// are on that host. Over a network it is kept, because a link is used evenly only by who looks at it all the time (both were
   /// measured: `Documentation/Communication.md`). Ranks have been introduced; each decides for itself, and any mixture works.
   package func settleProgress(
-    threads: Int, processors: Int = ProcessInfo.processInfo.processorCount
+    threads: Int, processors: Int
   ) {
     guard settings.progress == .automatic, size > 1, ranksOfThisHost.count == size,
       size * threads >= processors

@@ -44,7 +44,7 @@ extension CollectiveEngine {
     _ kind: OperationKind, _ contributions: [UnsafeMutablePointer<Float>], plan: SlicePlan,
     ownership: LeafOwnership, exchange: Exchange, wire: WireFormat, owner: AnyObject?
   ) throws(CommunicationError) -> CollectiveOperation {
-    checkRanks(plan)
+    try check(plan)
     precondition(ownership.ranks == size, "leaves of \(ownership.ranks) ranks on \(size)")
     let subtrees = ownership.subtrees(of: rank).count
     precondition(
@@ -52,7 +52,7 @@ extension CollectiveEngine {
       "\(contributions.count) contributions for \(subtrees) subtrees")
     if exchange == .vendor {
       guard wire == .float32 else { throw .vendorNeedsFloats }
-      return vendorReduce(contributions, count: plan.count)
+      return vendorReduce(contributions, count: plan.count, keeping: owner)
     }
     let usesTree = try usesTree(exchange, wire: wire)
     let pattern: any Pattern =
@@ -70,13 +70,14 @@ extension CollectiveEngine {
 
   /// Sums this rank's contributions into the first, and then everyone's: each rank gets the whole sum, of whatever slices it is the owner.
   private func vendorReduce(
-    _ contributions: [UnsafeMutablePointer<Float>], count: Int
+    _ contributions: [UnsafeMutablePointer<Float>], count: Int, keeping owner: AnyObject?
   ) -> CollectiveOperation {
     let sum = contributions[0]
     for contribution in contributions.dropFirst() {
       for i in 0..<count { sum[i] += contribution[i] }
     }
-    return vendorAllReduce(UnsafeMutableBufferPointer(start: sum, count: count))
+    return vendorAllReduce(
+      UnsafeMutableBufferPointer(start: sum, count: count), keeping: owner)
   }
 
   /// Every rank gets every slice of `plan` from its owner.
@@ -86,7 +87,7 @@ extension CollectiveEngine {
     _ values: UnsafeMutablePointer<Float>, plan: SlicePlan, exchange: Exchange = .automatic,
     keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
-    checkRanks(plan)
+    try check(plan)
     let usesTree = try usesTree(exchange, wire: .float32)
     let pattern: any Pattern =
       usesTree
@@ -108,11 +109,11 @@ extension CollectiveEngine {
     segmentBytes: Int = SlicePlan.defaultSegmentBytes, keeping owner: AnyObject? = nil
   ) throws(CommunicationError) -> CollectiveOperation {
     precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
+    // Larger segments where tags have no room for so many.
+    let least = (bytes.count + layout.segmentLimit - 1) / layout.segmentLimit
+    let segmentBytes = max(segmentBytes, least)
     let pattern = BroadcastPattern(
       bytes: bytes, root: root, rank: rank, ranks: size, segmentBytes: segmentBytes)
-    guard pattern.segments <= Tag.segmentLimit else {
-      throw .tooManySegments(pattern.segments, limit: Tag.segmentLimit)
-    }
     return submit(
       .broadcast, bytes: bytes.count, digest: UInt64(segmentBytes) << 20 | UInt64(root),
       pattern: pattern, keeping: owner)
@@ -151,16 +152,21 @@ extension CollectiveEngine {
   /// Sums `values` by `MPI_Allreduce`, to compare speed.
   ///
   /// **Not reproducible**: the order of summation is the library's choice.
-  package func vendorAllReduce(_ values: UnsafeMutableBufferPointer<Float>) -> CollectiveOperation {
+  package func vendorAllReduce(
+    _ values: UnsafeMutableBufferPointer<Float>, keeping owner: AnyObject? = nil
+  ) -> CollectiveOperation {
     submit(
       .vendorAllReduce, bytes: 4 * values.count, digest: 0,
-      pattern: VendorPattern(values: values, rank: rank, ranks: size))
+      pattern: VendorPattern(values: values, rank: rank, ranks: size), keeping: owner)
   }
 
   // MARK: Shared
 
-  private func checkRanks(_ plan: SlicePlan) {
+  private func check(_ plan: SlicePlan) throws(CommunicationError) {
     precondition(plan.ranks == size, "a plan for \(plan.ranks) ranks on \(size)")
+    guard plan.segments <= layout.segmentLimit else {
+      throw .tooManySegments(plan.segments, limit: layout.segmentLimit)
+    }
   }
 
   private func usesTree(_ exchange: Exchange, wire: WireFormat) throws(CommunicationError) -> Bool {

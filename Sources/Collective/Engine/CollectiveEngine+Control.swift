@@ -26,7 +26,7 @@ extension CollectiveEngine {
   /// A phase of any length is no stall as long as this is called. On any thread, but only for what the rank itself waits for.
   package func noteProgress() { gate.withLock { ownPhase.advance(now: monotonicSeconds()) } }
 
-  /// Ends communication: agrees with all ranks on the largest of their exit codes and finalises.
+  /// Ends communication: agrees with all ranks on the worst of their exit codes and finalises.
   ///
   /// Returns the agreed code, with which the process should exit. If the ranks cannot be reached, all of
   /// them are aborted with `exitCode`, or with the failure's code when `exitCode` is 0.
@@ -80,7 +80,7 @@ extension CollectiveEngine {
     let others = isRoot ? Array(1..<size) : [0]
     for peer in others where !table.isBeatUnderWay(to: peer) {
       table.startBeat(to: peer)
-      try sendControl(beat.bytes, to: peer, round: Tag.heartbeatRound) { [self] in
+      try sendControl(beat.bytes, to: peer, round: layout.heartbeatRound) { [self] in
         table.endBeat(to: peer)
       }
     }
@@ -97,13 +97,13 @@ extension CollectiveEngine {
     let source = incoming.source
     try receiveBlob(incoming) { [self] bytes throws(CommunicationError) in
       switch incoming.tag.round {
-      case Tag.heartbeatRound:
+      case layout.heartbeatRound:
         guard let beat = Heartbeat(bytes) else {
           throw .strayMessage(
             peer: table.name(of: source), tag: incoming.tag, bytes: bytes.count)
         }
         table.note(beat, of: source, now: monotonicSeconds())
-      case Tag.goodbyeRound: try acceptGoodbye(bytes, from: source, tag: incoming.tag)
+      case layout.goodbyeRound: try acceptGoodbye(bytes, from: source, tag: incoming.tag)
       default:
         let said = Int32(truncatingIfNeeded: littleEndian(bytes, at: 0) ?? 0)
         let code = said == 0 ? ExitCode.internalError : said
@@ -123,7 +123,7 @@ extension CollectiveEngine {
     let bytes = littleEndian(Int(error.exitCode)) + Array(text.utf8)
     do throws(CommunicationError) {
       for peer in 0..<size where peer != rank {
-        try sendControl(bytes, to: peer, round: Tag.faultRound) {}
+        try sendControl(bytes, to: peer, round: layout.faultRound) {}
       }
     } catch {
       isBroken = true
@@ -136,7 +136,8 @@ extension CollectiveEngine {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 8)
     memory.copyBytes(from: bytes)
     let request = try communicator.send(
-      UnsafeRawBufferPointer(memory), to: peer, tag: Tag(sequence: 0, segment: 0, round: round))
+      UnsafeRawBufferPointer(memory), to: peer,
+      tag: Tag(sequence: 0, segment: 0, round: round, layout: layout))
     counters.sentControlMessages += 1
     pending.append(
       .init(request: request, lane: nil) { () throws(CommunicationError) in
@@ -161,7 +162,7 @@ extension CollectiveEngine {
     }
     let said = gate.withLock { agreement.said }
     guard said.count == size - 1 else { return }
-    let agreed = said.values.map(\.exitCode).reduce(own, max)
+    let agreed = said.values.map(\.exitCode).reduce(own, ExitCode.worse)
     gate.withLock {
       agreement.isSent = true
       agreement.sendsLeft = size - 1
@@ -169,7 +170,7 @@ extension CollectiveEngine {
     }
     for peer in 1..<size {
       try sendControl(
-        littleEndian(Int(agreed)) + littleEndian(operations), to: peer, round: Tag.goodbyeRound
+        littleEndian(Int(agreed)) + littleEndian(operations), to: peer, round: layout.goodbyeRound
       ) { [self] in gate.withLock { agreement.sendsLeft -= 1 } }
     }
   }
@@ -181,7 +182,7 @@ extension CollectiveEngine {
   {
     gate.withLock { agreement.sendsLeft += 1 }
     try sendControl(
-      littleEndian(Int(code)) + littleEndian(operations), to: peer, round: Tag.goodbyeRound
+      littleEndian(Int(code)) + littleEndian(operations), to: peer, round: layout.goodbyeRound
     ) { [self] in gate.withLock { agreement.sendsLeft -= 1 } }
   }
 

@@ -65,7 +65,8 @@ extension CollectiveEngine {
       byteCount: OperationHeader.byteCount, alignment: 8)
     operation.header.write(to: bytes)
     operation.headerSendsLeft = peers.count
-    let tag = Tag(sequence: operation.header.sequence, segment: 0, round: Tag.headerRound)
+    let tag = Tag(
+      sequence: operation.header.sequence, segment: 0, round: layout.headerRound, layout: layout)
     for peer in peers {
       let request = try communicator.send(UnsafeRawBufferPointer(bytes), to: peer, tag: tag)
       counters.sentHeaders += 1
@@ -108,7 +109,7 @@ extension CollectiveEngine {
   private func accept(_ incoming: Incoming) throws(CommunicationError) {
     table.heard(from: incoming.source, now: monotonicSeconds())
     switch incoming.tag.round {
-    case Tag.faultRound, Tag.goodbyeRound, Tag.heartbeatRound: try acceptControl(incoming)
+    case layout.faultRound, layout.goodbyeRound, layout.heartbeatRound: try acceptControl(incoming)
     default:
       // After a failure payload is left where it is: its memory may be gone.
       guard gate.withLock({ failure == nil }) else { return }
@@ -118,7 +119,7 @@ extension CollectiveEngine {
 
   private func dispatch(_ incoming: Incoming) throws(CommunicationError) {
     // The full number is the one nearest to ours that ends in the bits that travelled.
-    let span = 1 << Tag.sequenceBits
+    let span = 1 << layout.sequenceBits
     let ahead = (incoming.tag.sequence - admitted) & (span - 1)
     if ahead < span / 2 {
       future.append(incoming)
@@ -137,7 +138,7 @@ extension CollectiveEngine {
   )
     throws(CommunicationError)
   {
-    if incoming.tag.round == Tag.headerRound {
+    if incoming.tag.round == layout.headerRound {
       try acceptHeader(incoming, of: operation)
       return
     }
@@ -151,7 +152,7 @@ extension CollectiveEngine {
   }
 
   private func adoptFuture(of operation: RunningOperation) throws(CommunicationError) {
-    let low = operation.header.sequence & ((1 << Tag.sequenceBits) - 1)
+    let low = operation.header.sequence & ((1 << layout.sequenceBits) - 1)
     let own = future.filter { $0.tag.sequence == low }
     guard !own.isEmpty else { return }
     future.removeAll { $0.tag.sequence == low }

@@ -66,6 +66,7 @@ package final class CollectiveEngine: @unchecked Sendable {
   package var rank: Int { communicator.rank }
   package var size: Int { communicator.size }
   package var isRoot: Bool { rank == 0 }
+  var layout: TagLayout { communicator.tagLayout }
 
   // Guarded by `gate`: what callers and the engine's thread share.
   let gate = NSCondition()
@@ -77,6 +78,8 @@ package final class CollectiveEngine: @unchecked Sendable {
   var agreement = ExitAgreement()
   var ownPhase = Phase(now: monotonicSeconds())
   var isStopping = false
+  /// Seconds in which `submit` waited for room.
+  private var blocked = 0.0
   private var threadEnded = false
   private let hasThread: Bool
   /// Stored under `gate`, so that a thread that waits there sees it change.
@@ -147,15 +150,7 @@ package final class CollectiveEngine: @unchecked Sendable {
   ) -> CollectiveOperation {
     let operation = CollectiveOperation(kind: kind, engine: self)
     gate.lock()
-    while unfinished >= settings.queueLimit && failure == nil {
-      if usesThread {
-        gate.wait()
-      } else {
-        gate.unlock()
-        poll()
-        gate.lock()
-      }
-    }
+    waitForRoom(kind)
     var record = FlightRecorder.Record(
       sequence: nextSequence, kind: "\(kind)", bytes: bytes, submitted: seconds, state: "queued")
     if let failure {
@@ -176,6 +171,31 @@ package final class CollectiveEngine: @unchecked Sendable {
     if !usesThread { poll() }
     return operation
   }
+
+  /// Returns when another operation may be submitted; under `gate`, which is given up meanwhile.
+  private func waitForRoom(_ kind: OperationKind) {
+    let limit = min(settings.queueLimit, layout.operationLimit)
+    guard unfinished >= limit, failure == nil else { return }
+    // Waiting for others like any other: who computes is not to be blamed for it.
+    let begun = monotonicSeconds()
+    let isOutermost = ownPhase.startWaiting(for: "room for \(kind)", now: begun)
+    var backoff = Backoff()
+    while unfinished >= limit && failure == nil {
+      if usesThread {
+        gate.wait()
+      } else {
+        gate.unlock()
+        if poll() { backoff.reset() } else { backoff.pause() }
+        gate.lock()
+      }
+    }
+    let now = monotonicSeconds()
+    if isOutermost { ownPhase.stopWaiting(now: now) }
+    blocked += now - begun
+  }
+
+  /// Seconds that this rank has waited, so far, because as many operations as may be were under way.
+  package var blockedSeconds: Double { gate.withLock { blocked } }
 
   func wait(for operation: CollectiveOperation) {
     let isOutermost = gate.withLock {

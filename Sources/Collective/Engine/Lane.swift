@@ -43,7 +43,8 @@ final class Lane {
     _ bytes: UnsafeRawBufferPointer, to peer: Int, round: Int,
     then: @escaping Continuation = { () throws(CommunicationError) in }
   ) throws(CommunicationError) {
-    let tag = Tag(sequence: operation.header.sequence, segment: segment, round: round)
+    let tag = Tag(
+      sequence: operation.header.sequence, segment: segment, round: round, layout: engine.layout)
     let request = try communicator.send(bytes, to: peer, tag: tag)
     engine.counters.sentMessages += 1
     engine.counters.sentBytes += bytes.count
@@ -72,7 +73,8 @@ final class Lane {
   )
     throws(CommunicationError)
   {
-    let tag = Tag(sequence: operation.header.sequence, segment: segment, round: round)
+    let tag = Tag(
+      sequence: operation.header.sequence, segment: segment, round: round, layout: engine.layout)
     let key = MessageKey(source: peer, tag: tag)
     precondition(operation.expected[key] == nil, "two receives from rank \(peer) for \(tag)")
     outstanding += 1

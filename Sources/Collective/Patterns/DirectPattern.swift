@@ -47,7 +47,7 @@ final class DirectPattern: Pattern {
 
 private final class DirectSegment {
   /// Past the rounds of the subtrees: a rank has at most 2·16 of them.
-  private static let gatherRound = 40
+  private static let gatherRound = 24
 
   private let pattern: DirectPattern
   private let lane: Lane

@@ -186,11 +186,12 @@ extension CollectiveEngine {
   /// Collective; `parts` have the same owners and sizes on all ranks. Cost: `CommunicationCost.stream`.
   package func stream(
     _ parts: [PartStream.Part], to root: Int = 0, keeping owner: AnyObject? = nil,
-    operationParts: Int = Tag.segmentLimit
+    operationParts: Int? = nil
   ) -> PartStream {
     precondition(root >= 0 && root < size, "root \(root) of \(size) ranks")
     let stream = PartStream(parts, root: root, engine: self)
     let others = parts.filter { $0.owner != root }
+    let operationParts = operationParts ?? layout.segmentLimit
     for first in stride(from: 0, to: others.count, by: operationParts) {
       let own = others[first..<min(first + operationParts, others.count)]
       let digest = own.reduce(UInt64(root)) {

@@ -1,3 +1,5 @@
+import Foundation
+
 /// One rank's bytes to all, down a binomial tree, in segments that follow one another.
 final class BroadcastPattern: Pattern {
   let segments: Int
@@ -141,6 +143,17 @@ final class VendorPattern: Pattern {
   }
 
   func start(segment: Int, on lane: Lane) throws(CommunicationError) {
+    // The library's call holds the engine's thread until the last rank has come, so another one looks at the clock. MPI cannot be
+    // called meanwhile, not even to abort: the process ends, and with it the run.
+    let settings = lane.engine.settings, name = lane.engine.table.name(of: lane.engine.rank)
+    let watch = DispatchWorkItem {
+      settings.onNotice(
+        "\(name) has waited for the vendor's all-reduce for \(Int(settings.stallSeconds)) s: another rank does not come to it, or stands still in it. The run ends with exit code \(ExitCode.stall)."
+      )
+      _exit(ExitCode.stall)
+    }
+    DispatchQueue.global().asyncAfter(deadline: .now() + settings.stallSeconds, execute: watch)
+    defer { watch.cancel() }
     try lane.communicator.vendorSum(values)
   }
 }

@@ -24,8 +24,8 @@ package struct SlicePlan: Sendable, Equatable {
     precondition(
       borders.first ?? 0 == 0 && borders.last ?? 0 == count, "borders do not cover \(count)")
     let segments = borders.count / (ranks + 1)
-    guard segments <= Tag.segmentLimit else {
-      throw .tooManySegments(segments, limit: Tag.segmentLimit)
+    guard segments <= TagLayout.wide.segmentLimit else {
+      throw .tooManySegments(segments, limit: TagLayout.wide.segmentLimit)
     }
     self.count = count
     self.ranks = ranks

@@ -28,7 +28,6 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
   case stall(String)
   /// The rank itself reported a failure by `fail`.
   case failedHere(message: String, exitCode: Int32)
-  case ended
 
   package var description: String {
     switch self {
@@ -39,7 +38,7 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
     case .threadLevel(let provided):
       "MPI offers thread level \(provided) and MPI_THREAD_SERIALIZED is needed. Use an MPI library built with thread support."
     case .tagLimit(let limit):
-      "MPI's largest tag is \(limit) and \(Tag.maximum) is needed. Use Open MPI with the ob1 or ucx messaging layer."
+      "MPI's largest tag is \(limit) and \(TagLayout.narrow.maximum) is needed. Use Open MPI with the ob1 or ucx messaging layer (mpirun --mca pml ob1)."
     case .messageTooLarge(let bytes):
       "A message of \(bytes) bytes exceeds the \(Int32.max) that MPI counts. Send it in parts."
     case .vendorUnavailable:
@@ -55,7 +54,7 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
     case .treeNeedsFloats:
       "The tree exchange sends single precision only. Choose the direct exchange for a bfloat16 wire."
     case .tooManySegments(let count, let limit):
-      "The exchange would have \(count) segments and \(limit) is the limit. Use larger segments or smaller buckets."
+      "The exchange would have \(count) segments and \(limit) is the limit. Use smaller buckets (--bucket-bytes)."
     case .operationMismatch(let rank, let here, let peer, let there):
       "The ranks disagree about what to exchange: \(rank) is at \(here), and \(peer) at \(there). Every rank must run the same program with the same recipe and data."
     case .sizeMismatch(let operation, let peer, let expected, let found):
@@ -72,7 +71,6 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
       "\(peer) ended with exit code \(exitCode) while it is needed at \(operation). Every rank must run the same program with the same recipe and data."
     case .stall(let sentence): sentence
     case .failedHere(let message, _): message
-    case .ended: "The run's communication has ended."
     }
   }
 
@@ -80,8 +78,9 @@ package enum CommunicationError: Error, Equatable, CustomStringConvertible {
   package var exitCode: Int32 {
     switch self {
     case .call, .threadLevel, .tagLimit: ExitCode.environment
-    case .messageTooLarge, .tooManySegments, .ended: ExitCode.internalError
-    case .vendorUnavailable, .ranksExceedLeaves, .leavesNotPowerOfTwo, .treeNeedsPowerOfTwo,
+    case .messageTooLarge: ExitCode.internalError
+    case .tooManySegments, .vendorUnavailable, .ranksExceedLeaves, .leavesNotPowerOfTwo,
+      .treeNeedsPowerOfTwo,
       .treeNeedsFloats, .vendorNeedsFloats:
       ExitCode.usage
     case .operationMismatch, .sizeMismatch, .strayMessage, .badRows, .disagreement, .peerFinished:
@@ -103,4 +102,15 @@ package enum ExitCode {
   package static let stall: Int32 = 76
   package static let disagreement: Int32 = 77
   package static let notFinite: Int32 = 78
+  /// Stopped on request with a checkpoint.
+  package static let tryAgain: Int32 = 75
+
+  /// The code with which ranks end that want to end with `a` and `b`: a failure before a stop on request, which promises a checkpoint,
+  /// and that before a good end.
+  static func worse(_ a: Int32, _ b: Int32) -> Int32 {
+    func severity(_ code: Int32) -> (Int, Int32) {
+      (code == done ? 0 : code == tryAgain ? 1 : 2, code)
+    }
+    return severity(a) < severity(b) ? b : a
+  }
 }

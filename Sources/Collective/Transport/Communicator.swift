@@ -58,6 +58,9 @@ package protocol Communicator: AnyObject, Sendable {
   /// Sums `values` over all ranks by the library's own algorithm, whose order of summation is not ours.
   func vendorSum(_ values: UnsafeMutableBufferPointer<Float>) throws(CommunicationError)
 
+  /// How the tags of its messages are made; the same on all ranks.
+  var tagLayout: TagLayout { get }
+
   /// Ends communication in good order.
   ///
   /// All ranks call it.
@@ -70,6 +73,8 @@ package protocol Communicator: AnyObject, Sendable {
 }
 
 extension Communicator {
+  package var tagLayout: TagLayout { .wide }
+
   /// Whether the transfer has finished, after moving it on.
   package func test(_ request: Request) throws(CommunicationError) -> Bool {
     if !request.isComplete { try progress() }

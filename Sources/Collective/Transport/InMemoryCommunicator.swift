@@ -11,14 +11,19 @@ package final class InMemoryNetwork: Sendable {
   /// Each message is held back for a random time below this, in seconds.
   package let longestDelay: Double
   private let seed: UInt64
+  let tagLayout: TagLayout
   fileprivate let mailboxes: [Mailbox]
 
-  package init(size: Int, longestDelay: Double = 0, seed: UInt64 = 1, eagerBytes: Int = 256) {
+  package init(
+    size: Int, longestDelay: Double = 0, seed: UInt64 = 1, eagerBytes: Int = 256,
+    tagLayout: TagLayout = .wide
+  ) {
     precondition(size >= 1, "a network of \(size) ranks")
     self.size = size
     self.longestDelay = longestDelay
     self.seed = seed
     self.eagerBytes = eagerBytes
+    self.tagLayout = tagLayout
     mailboxes = (0..<size).map { _ in Mailbox(sources: size) }
   }
 
@@ -67,6 +72,7 @@ package final class InMemoryNetwork: Sendable {
 /// One rank of an `InMemoryNetwork`.
 package final class InMemoryCommunicator: Communicator, @unchecked Sendable {
   package let rank: Int
+  package var tagLayout: TagLayout { network.tagLayout }
   package var size: Int { network.size }
   private let network: InMemoryNetwork
   /// State of the delays' generator (SplitMix64), touched by this rank's thread alone.

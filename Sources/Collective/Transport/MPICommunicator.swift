@@ -11,6 +11,7 @@ import Synchronization
 package final class MPICommunicator: Communicator, @unchecked Sendable {
   package let rank: Int
   package let size: Int
+  package let tagLayout: TagLayout
   private let communicator: MPI_Comm
   /// Transfers under way: MPI's request beside ours, at equal indices.
   private var handles: [MPI_Request?] = []
@@ -42,8 +43,9 @@ package final class MPICommunicator: Communicator, @unchecked Sendable {
     try Self.check(cmpi_errors_return(comm), "MPI_Comm_set_errhandler")
     try Self.check(MPI_Comm_rank(comm, &number), "MPI_Comm_rank")
     try Self.check(MPI_Comm_size(comm, &count), "MPI_Comm_size")
-    let limit = cmpi_tag_limit(comm)
-    guard limit >= Int64(Tag.maximum) else { throw .tagLimit(Int(limit)) }
+    let limit = Int(cmpi_tag_limit())
+    guard let layout = TagLayout(limit: limit) else { throw .tagLimit(limit) }
+    tagLayout = layout
     communicator = comm
     rank = Int(number)
     size = Int(count)
@@ -84,7 +86,7 @@ package final class MPICommunicator: Communicator, @unchecked Sendable {
       "MPI_Improbe")
     guard found != 0 else { return nil }
     let source = Int(status.MPI_SOURCE)
-    let tag = Tag(rawValue: status.MPI_TAG)
+    let tag = Tag(rawValue: status.MPI_TAG, layout: tagLayout)
     var count: Int32 = 0
     try Self.check(
       MPI_Get_count(&status, cmpi_byte(), &count), "MPI_Get_count", peer: source, tag: tag)

@@ -16,7 +16,7 @@ package struct Dropout: Sendable {
   /// Dropout of `rate` at global step `step`; nil when nothing would be dropped.
   package init?(rate: Float, seed: UInt64, step: Int) {
     precondition(rate >= 0 && rate < 1, "a dropout rate of \(rate)")
-    threshold = UInt32((Double(rate) * 65536).rounded())
+    threshold = min(UInt32((Double(rate) * 65536).rounded()), 65535)
     guard threshold > 0 else { return nil }
     key = Philox(seed: seed).key
     self.step = UInt32(truncatingIfNeeded: step)

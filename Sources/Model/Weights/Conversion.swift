@@ -29,6 +29,7 @@ package struct Conversion: Sendable {
     replacing: Bool = false
   ) throws {
     model = try ModelFolder.open(source, dialect: dialect)
+    if replacing { try Self.checkReplaceable(destination, source: source) }
     let folder = try DurableFolder(destination, replacing: replacing)
     notes = model.warnings
     leftOut = LoadReport(
@@ -40,6 +41,45 @@ package struct Conversion: Sendable {
     }
     try writeTokenizer(to: folder.url, lowercase: lowercase, always: target == .huggingface)
     try folder.commit()
+  }
+
+  /// Refuses to replace a folder that holds anything but a model, or the source.
+  ///
+  /// A folder is replaced as a whole: what else lies in it would be gone.
+  private static func checkReplaceable(_ destination: URL, source: URL) throws {
+    func refuse(_ finding: String) -> WeightsError {
+      WeightsError(
+        .output, destination.relativePath, "\(finding), and --replace takes the whole folder away",
+        "choose another destination")
+    }
+    let target = destination.resolvingSymlinksInPath().standardizedFileURL.path
+    let places = [
+      (source.resolvingSymlinksInPath().standardizedFileURL.path, "holds the source"),
+      (URL(filePath: FileManager.default.currentDirectoryPath).path, "holds the working directory"),
+    ]
+    for (path, finding) in places where path == target || path.hasPrefix(target + "/") {
+      throw refuse(finding)
+    }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: destination.path)) ?? []
+    for name in names.sorted() where !isFileOfModel(name, in: destination) {
+      throw refuse("holds \(name), which is no file of a model")
+    }
+  }
+
+  /// Whether `name` is a file as models have it, in either format.
+  private static func isFileOfModel(_ name: String, in folder: URL) -> Bool {
+    var isFolder: ObjCBool = false
+    let path = folder.appending(path: name).path
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue
+    else { return false }
+    let names: Set = [
+      "checkpoint", "config.json", "bert_config.json", "vocab.txt", "tokenizer.json",
+      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    ]
+    return names.contains(name)
+      || [".safetensors", ".safetensors.index.json", ".ckpt.index", ".ckpt.meta"].contains {
+        name.hasSuffix($0)
+      } || name.contains(#/\.ckpt(-\d+)?\.(index|meta|data-\d{5}-of-\d{5})$/#)
   }
 
   // MARK: Hugging Face

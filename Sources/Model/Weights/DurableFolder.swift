@@ -32,7 +32,7 @@ package final class DurableFolder {
     if let contents, !contents.isEmpty, !replacing {
       throw WeightsError(
         .output, destination.relativePath, "is a folder that is not empty",
-        "choose another destination, or say that it is to be replaced")
+        "choose another destination, or replace it (--replace)")
     }
     let parent = destination.deletingLastPathComponent()
     url = DurableOperations.temporary(destination)

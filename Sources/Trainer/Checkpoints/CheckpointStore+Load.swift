@@ -63,13 +63,19 @@ extension CheckpointStore {
         )
       }
     }
-    let stateURL = url.appending(path: CheckpointManifest.state)
-    let state = try RunState(decoding: contents(stateURL), file: stateURL.relativePath)
+    let state = try state(url, step: step)
+    return (state, manifest.files[CheckpointManifest.weights]?.sha256 ?? "")
+  }
+
+  /// The state in the checkpoint `url`, which is only as good as its file.
+  static func state(_ url: URL, step: Int) throws -> RunState {
+    let file = url.appending(path: CheckpointManifest.state)
+    let state = try RunState(decoding: contents(file), file: file.relativePath)
     guard state.step == step else {
       throw CheckpointError.damaged(
-        stateURL.relativePath, "is of step \(state.step) in a folder of step \(step)")
+        file.relativePath, "is of step \(state.step) in a folder of step \(step)")
     }
-    return (state, manifest.files[CheckpointManifest.weights]?.sha256 ?? "")
+    return state
   }
 
   private static func read(

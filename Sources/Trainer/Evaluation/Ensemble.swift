@@ -52,11 +52,12 @@ package final class Ensemble {
   /// an `output` that ends in `.csv`, the result file of their recipe.
   ///
   /// Rows are read as in training, by the file's ending, but need no label; in a `.txt` file each line
-  /// is a text, and a tab separates the second one. `output` appears when it is complete.
+  /// is a text, and a tab separates the second one. `output` appears when it is complete; a pipe or device is
+  /// written to as predictions come.
   package func predict(_ input: URL, to output: URL) throws -> ExampleSet {
     let examples = try reader.examples(input, withLabel: false)
     let isTable = output.pathExtension.lowercased() == "csv"
-    let writer = try DurableFile(output)
+    let writer = try ResultFile(output, input: input)
     // Some thousand rows at a time: enough to batch by length, little to hold.
     for start in stride(from: 0, to: examples.rows.count, by: 4096) {
       let rows = start..<min(start + 4096, examples.rows.count)
@@ -64,7 +65,7 @@ package final class Ensemble {
       for line in try examples.answers(
         ofRows: rows, from: outputs(of: Array(part)), asTable: isTable)
       {
-        try writer.write([UInt8]((line + "\n").utf8))
+        try writer.write(line)
       }
     }
     try writer.commit()

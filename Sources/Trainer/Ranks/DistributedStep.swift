@@ -15,6 +15,11 @@ package final class DistributedStep {
   package let isSharded: Bool
   /// Called before a step changes parameters or the optimizer's state, on every rank: whoever still reads them can be waited for.
   package var willChange: (_ step: Int) throws -> Void = { _ in }
+  /// How examples are named in errors.
+  package var examplePlaces: ExamplePlaces? {
+    get { exchange.places }
+    set { exchange.places = newValue }
+  }
   private let gradient: Arena
   /// Whether the gradient was lent.
   private var isOver = false

@@ -16,14 +16,26 @@ package struct StepNotFinite: Error, Equatable, CustomStringConvertible {
   static let remedy =
     "A resume would come to the same. Start another run (--run) with a lower optimizer.learningRate or with optimizer.clipNorm, or look at these rows."
 
-  /// Which rows of `file` it comes from, in words.
-  package func origin(_ file: String? = nil) -> String {
-    let shown = rows.prefix(8).map { "\($0 + 1)" }.joined(separator: ", ")
+  /// Which rows it comes from, in words.
+  package func origin(_ places: ExamplePlaces? = nil) -> String {
+    let numbers = places?.numbers ?? []
+    let shown = rows.prefix(8).map {
+      "\($0 < UInt64(numbers.count) ? numbers[Int($0)] : Int($0) + 1)"
+    }.joined(separator: ", ")
     let more = rows.count > 8 ? " and \(rows.count - 8) more" : ""
-    let place = file.map { " of \($0)" } ?? ""
-    guard namesCulprits else { return "its rows\(place) are \(shown)\(more)" }
-    return "it comes from row\(rows.count == 1 ? "" : "s") \(shown)\(more)\(place)"
+    let file = places.map { " of \($0.file)" } ?? ""
+    let unit = numbers.isEmpty ? "row" : places?.unit ?? "row"
+    guard namesCulprits else { return "its \(unit)s\(file) are \(shown)\(more)" }
+    return "it comes from \(unit)\(rows.count == 1 ? "" : "s") \(shown)\(more)\(file)"
   }
+}
+
+/// Where the examples of a file stand in it, by their numbers (`exampleID`).
+package struct ExamplePlaces: Sendable {
+  package let file: String
+  /// What `numbers` count, such as `line`.
+  package let unit: String
+  package let numbers: [Int]
 }
 
 /// An element of a gradient that is neither finite nor explained yet.
@@ -97,7 +109,7 @@ extension GradientExchange {
     guard group.size > 1 else { return found }
     return RankError(
       exitCode: ExitCode.notFinite,
-      "\(group.collective.name(of: group.rank)), step \(input.step + 1): \(finding); \(found.origin()). "
+      "\(group.collective.name(of: group.rank)), step \(input.step + 1): \(finding); \(found.origin(places)). "
         + StepNotFinite.remedy)
   }
 

@@ -53,6 +53,9 @@ final class GradientExchange {
       [gradient] + group.subtrees.dropFirst().map { _ in Arena(gradientOf: engine.table) }
   }
 
+  /// How examples are named to a person.
+  var places: ExamplePlaces?
+
   deinit { for short in shorts { short.deallocate() } }
 
   /// Writes the sum over all `leaves` of all ranks into the first arena: all of it, or, where the optimizer is
@@ -72,7 +75,7 @@ final class GradientExchange {
       leaves.count == group.ownership.leaves,
       "\(leaves.count) leaves for a group of \(group.ownership.leaves)")
     let clock = ContinuousClock()
-    let begun = clock.now
+    let begun = clock.now, blockedBefore = group.collective.blockedSeconds
     let batches = group.subtrees.map { subtree in
       PackedBatch(
         leaves: subtree.leaves.map { leaves[$0] }, copies: engine.head?.copies ?? 1)
@@ -104,6 +107,7 @@ final class GradientExchange {
     // Backward ends early above frozen layers, without a word.
     submit(from: 0, &travel)
     let computed = clock.now, backwardEnd = group.collective.seconds
+    let blocked = group.collective.blockedSeconds - blockedBefore
     if let problem = travel.problem {
       throw (problem as? GradientNotFinite).map { fault(of: $0, input) } ?? problem
     }
@@ -130,7 +134,8 @@ final class GradientExchange {
     return Result(
       losses: losses, leafLosses: leafLosses,
       times: Times(
-        compute: (computed - begun).inSeconds, wait: (clock.now - computed).inSeconds,
+        compute: (computed - begun).inSeconds - blocked,
+        wait: (clock.now - computed).inSeconds + blocked,
         trace: trace(travel, backwardEnd: backwardEnd)))
   }
 

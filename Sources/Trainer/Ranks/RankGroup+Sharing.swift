@@ -24,9 +24,9 @@ extension RankGroup {
     }
   }
 
-  /// Copies rank 0's `arena` to every rank, then makes sure of it.
+  /// Copies rank 0's `arena` to every rank, then compares digests of it.
   ///
-  /// Only the elements of `chunks` are kept on the others; nil keeps all.
+  /// Only the elements of `chunks` are kept on the others, and nothing is compared; nil keeps all.
   func broadcast(
     _ arena: Arena, what: String, keeping chunks: [Int]? = nil, pool: ThreadPool
   ) throws(CommunicationError) {
@@ -176,12 +176,12 @@ extension RankGroup {
 }
 
 extension HeadOutput {
-  /// For each output the loss (NaN where there is none) and the number of values as doubles, then the values.
+  /// For each output the loss, whether there is one, and the number of values as doubles, then the values.
   static func encode(_ outputs: [HeadOutput]) -> [UInt8] {
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(outputs.reduce(0) { $0 + 16 + 4 * $1.values.count })
+    bytes.reserveCapacity(outputs.reduce(0) { $0 + 24 + 4 * $1.values.count })
     for output in outputs {
-      let head = [output.loss ?? .nan, Double(output.values.count)]
+      let head = [output.loss ?? 0, output.loss == nil ? 0 : 1, Double(output.values.count)]
       head.withUnsafeBytes { bytes += $0 }
       output.values.withUnsafeBytes { bytes += $0 }
     }
@@ -195,17 +195,18 @@ extension HeadOutput {
       outputs.reserveCapacity(count)
       var next = 0
       for _ in 0..<count {
-        guard next + 16 <= memory.count else { return nil }
+        guard next + 24 <= memory.count else { return nil }
         let loss = memory.loadUnaligned(fromByteOffset: next, as: Double.self)
-        let length = memory.loadUnaligned(fromByteOffset: next + 8, as: Double.self)
-        next += 16
+        let hasLoss = memory.loadUnaligned(fromByteOffset: next + 8, as: Double.self) == 1
+        let length = memory.loadUnaligned(fromByteOffset: next + 16, as: Double.self)
+        next += 24
         guard let values = Int(exactly: length), values >= 0, values <= (memory.count - next) / 4
         else { return nil }
         outputs.append(
           HeadOutput(
             values: (0..<values).map {
               memory.loadUnaligned(fromByteOffset: next + 4 * $0, as: Float.self)
-            }, loss: loss.isNaN ? nil : loss))
+            }, loss: hasLoss ? loss : nil))
         next += 4 * values
       }
       return next == memory.count ? outputs : nil

@@ -1,4 +1,5 @@
 import Collective
+import Foundation
 import Model
 
 /// The ranks that train one model together, and which leaves of every step each of them computes.
@@ -10,10 +11,16 @@ package final class RankGroup {
   package var rank: Int { collective.rank }
   package var size: Int { collective.size }
   package var isRoot: Bool { collective.isRoot }
+  /// CPUs that the ranks of this host may use together.
+  private let processors: Int
 
-  /// Deals `leaves` leaves, a power of two, to the ranks of `collective`.
-  package init(_ collective: CollectiveEngine, leaves: Int) throws(CommunicationError) {
+  /// Deals `leaves` leaves, a power of two, to the ranks of `collective`, which may use `processors` CPUs of their host together.
+  package init(
+    _ collective: CollectiveEngine, leaves: Int,
+    processors: Int = ProcessInfo.processInfo.processorCount
+  ) throws(CommunicationError) {
     self.collective = collective
+    self.processors = processors
     ownership = try LeafOwnership(ranks: collective.size, leaves: leaves)
   }
 
@@ -26,7 +33,7 @@ package final class RankGroup {
   ///
   /// The ranks have been introduced.
   package func poll(from pool: ThreadPool) {
-    collective.settleProgress(threads: pool.threads)
+    collective.settleProgress(threads: pool.threads, processors: processors)
     guard collective.progress == .cooperative, size > 1 else { return }
     pool.betweenTiles = { [collective] in collective.poll() }
   }

@@ -59,9 +59,12 @@ extension LocatedNode {
     do {
       bytes = try Data(contentsOf: url)
     } catch {
-      let reason = FileManager.default.fileExists(atPath: url.path) ? "cannot be read" : "not found"
+      let exists = FileManager.default.fileExists(atPath: url.path)
       throw RecipeErrors(
-        RecipePlace(name), "the recipe file is \(reason). Give the path of a YAML file.")
+        RecipePlace(name),
+        exists
+          ? "the recipe cannot be read: \(error.localizedDescription) Give the path of a YAML file."
+          : "the recipe is not there. Give the path of a YAML file.")
     }
     guard bytes.count <= sizeLimit else {
       throw RecipeErrors(

@@ -18,7 +18,11 @@ extension RecipeReader {
       FileManager.default.fileExists(atPath: $0)
     }
     if !exists {
-      findings.add(place, "`\(path(of: key))`: \(url.path) does not exist. Correct the path.")
+      let start = place.isOverride ? "working directory" : "recipe's folder"
+      findings.add(
+        place,
+        "`\(path(of: key))`: \(url.path) does not exist. Correct the path"
+          + (text.hasPrefix("/") ? "." : "; it starts at the \(start)."))
     }
     return url
   }

@@ -228,7 +228,7 @@ final class RecipeReader {
 
   private static func words(_ range: ClosedRange<Int>) -> String {
     range.upperBound == Int.max
-      ? "a whole number of at least \(range.lowerBound)"
+      ? "a whole number of at least \(range.lowerBound) and below 2⁶³"
       : "a whole number from \(range.lowerBound) to \(range.upperBound)"
   }
 }
@@ -238,13 +238,16 @@ struct NumberRange {
   let description: String
   let contains: @Sendable (Double) -> Bool
 
-  static let positive = NumberRange(description: "a number above 0") { $0 > 0 && $0.isFinite }
+  static let positive = NumberRange(description: "a finite number above 0") {
+    $0 > 0 && $0.isFinite
+  }
   static let nonNegative = NumberRange(description: "a number of at least 0") {
     $0 >= 0 && $0.isFinite
   }
   static let any = NumberRange(description: "a number") { $0.isFinite }
   /// Of [0, 1).
-  static let fraction = NumberRange(description: "a number from 0 up to, but not, 1") {
-    $0 >= 0 && $0 < 1
+  static let fraction = NumberRange(description: "a number of at least 0 and below 1") {
+    // Below 1 in single precision as well, in which it is computed with.
+    $0 >= 0 && Float($0) < 1
   }
 }

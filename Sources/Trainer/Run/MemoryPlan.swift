@@ -176,6 +176,17 @@ extension PreparedRun {
     return dealt.map { $0.map { sequences[$0] } }
   }
 
+  /// By rank of `group` the cost of its sequences in a step whose sequences are dealt to `leaves`.
+  func work(of leaves: [[SequenceInput]], in group: RankGroup) -> [Double] {
+    let cost = SequenceCost(
+      hiddenSize: configuration.hiddenSize, intermediateSize: configuration.intermediateSize)
+    return (0..<group.size).map { rank in
+      group.ownership.subtrees(of: rank).reduce(0.0) { sum, subtree in
+        leaves[subtree.leaves].reduce(sum) { $1.reduce($0) { $0 + Double(cost($1.tokenCount)) } }
+      }
+    }
+  }
+
   /// `sequences` as the batch of one step.
   func packed(_ sequences: [SequenceInput]) -> PackedBatch {
     PackedBatch(leaves: leaves(of: sequences))

@@ -83,7 +83,7 @@ package struct PreparedRun: Sendable {
     let train = findings.attempt {
       let (rows, set) = try DataFiles.examples(
         files.train, context(isTraining: true), skippingUpTo: skips)
-      return (rows: rows, set: try set.learnable(limit: recipe.data.limit))
+      return (rows: rows, set: try set.placed(in: rows).learnable(limit: recipe.data.limit))
     }
     let dev = findings.attempt { try files.dev.map(examples) }
     let test = findings.attempt { try files.test.map(examples) }

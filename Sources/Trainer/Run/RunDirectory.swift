@@ -12,9 +12,15 @@ package struct RunDirectory: Sendable {
 
   /// The directory at `url`, which need not exist.
   ///
-  /// - Throws: `RunError` if it holds a run and `resumes` is false.
+  /// - Throws: `RunError` if it is a file, or holds a run and `resumes` is false.
   package init(_ url: URL, resumes: Bool) throws {
     self.url = url.absoluteURL
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder), !isFolder.boolValue
+    {
+      throw RunError(
+        .inputOutput, "\(url.path) is a file, and a run is a directory. Give another with --run.")
+    }
     if !resumes, holdsRun { throw RunError.exists(url.path) }
   }
 
@@ -34,28 +40,29 @@ package struct RunDirectory: Sendable {
   }
 }
 
+/// Whoever read our output has enough of it.
+package struct BrokenPipe: Error {}
+
 /// Writing all of a buffer to a descriptor.
 package enum FileDescriptorOutput {
   /// Writes `data`, however many calls that takes.
+  ///
+  /// - Throws: `BrokenPipe`, or `RunError` that names `name`.
   package static func write(_ data: Data, to descriptor: Int32, name: String) throws {
-    let code = write(data, to: descriptor)
-    guard code == 0 else { throw RunError.system(name, "written", code) }
-  }
-
-  /// Writes `data`, however many calls that takes; returns why the system refused, 0 if it did not.
-  package static func write(_ data: Data, to descriptor: Int32) -> Int32 {
-    data.withUnsafeBytes { bytes in
+    try data.withUnsafeBytes { bytes in
       var done = 0
       while done < bytes.count {
         let written = Foundation.write(
           descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
         if written < 0 {
-          if errno == EINTR { continue }
-          return errno
+          switch errno {
+          case EINTR: continue
+          case EPIPE: throw BrokenPipe()
+          case let code: throw RunError.system(name, "written", code)
+          }
         }
         done += written
       }
-      return 0
     }
   }
 }

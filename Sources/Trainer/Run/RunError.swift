@@ -76,7 +76,7 @@ extension RunError {
   }
 
   /// A call of the operating system that failed on `path`.
-  package static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
+  static func system(_ path: String, _ action: String, _ code: Int32) -> RunError {
     let reason = String(cString: strerror(code))
     let remedy = DurableFile.remedy(code)
     return RunError(

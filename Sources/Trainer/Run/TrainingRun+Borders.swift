@@ -19,12 +19,16 @@ extension TrainingRun {
     return (best.step + 1...step).count(where: isEvaluationDue) >= patience
   }
 
-  func isCheckpointDue(after step: Int) -> Bool {
-    prepared.recipe.checkpoint.everySteps.map { step.isMultiple(of: $0) } ?? false
+  /// The last step's comes with the end of the run.
+  private func isCheckpointDue(after step: Int) -> Bool {
+    step < prepared.totalSteps
+      && prepared.recipe.checkpoint.everySteps.map { step.isMultiple(of: $0) } ?? false
   }
 
-  /// Whether a checkpoint is due by the clock: the recipe's minutes, or less before an evaluation, during which nobody can ask for one.
-  func isSaveOverdue(since saved: ContinuousClock.Instant, after step: Int) -> Bool {
+  /// Whether a checkpoint is due at rank 0: by the recipe's steps or minutes, or sooner before an evaluation, during which nobody can ask for
+  /// one. Ranks may hold recipes that differ in that, so rank 0 says it for all.
+  func isSaveDue(since saved: ContinuousClock.Instant, after step: Int) -> Bool {
+    if isCheckpointDue(after: step) { return true }
     let seconds = (clock.now - saved).seconds
     let isLast = step == prepared.totalSteps && prepared.test != nil
     return seconds >= 60 * (prepared.recipe.checkpoint.everyMinutes ?? .infinity)

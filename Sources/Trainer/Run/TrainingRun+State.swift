@@ -81,6 +81,9 @@ extension TrainingRun {
       return Beginning(
         step: loaded.state.step, awaitsEvaluation: loaded.state.awaitsEvaluation ?? false)
     }
+    if directory.holdsRun {
+      output.write("note: \(directory.url.path) has no checkpoint: the run begins anew\n")
+    }
     try initialize()
     for (url, bytes) in [
       (directory.dataReport, [UInt8](try prepared.report.json())),

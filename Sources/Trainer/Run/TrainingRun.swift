@@ -110,13 +110,11 @@ package final class TrainingRun {
       pool: engine.pool)
     gradientGroups = GradientGroups(prepared.table)
     collapse = CollapseDetector(prepared.circumstances(gradientGroups))
-    slowRanks = SlowRankDetector(
-      leaves: (0..<group.size).map { rank in
-        group.ownership.subtrees(of: rank).reduce(0) { $0 + $1.leaves.count }
-      })
+    slowRanks = SlowRankDetector(ranks: group.size)
     trainingStep = try DistributedStep(
       group, engine: engine, optimizer: optimizer, parameters: parameters, settings: exchange,
       adversary: prepared.recipe.training.adversary)
+    trainingStep.examplePlaces = prepared.train.places
     trainingStep.willChange = { [unowned self] in try awaitReader(beforeStep: $0) }
   }
 
@@ -149,13 +147,14 @@ package final class TrainingRun {
       try checkCheckpoint()
       let isLast = step == prepared.totalSteps
       // Before the evaluation, which may take longer than whoever stops the run waits; the two go on side by side.
-      if border.saves || border.stops || !isLast && isCheckpointDue(after: step) {
+      if border.saves || border.stops {
         try progress.pausing {
           try startCheckpoint(step: step, awaitsEvaluation: isLast || isEvaluationDue(after: step))
         }
         saved = clock.now
         if border.stops {
-          try awaitCheckpoint()
+          // Only what rank 0 has on its disk is worth coming back to.
+          _ = try group.shared(awaitCheckpoint()?.weightsDigest, as: "the digest of a checkpoint")
           progress.message("stopped on request; checkpoint of step \(step) written")
           return .interrupted(step: step)
         }
@@ -181,6 +180,8 @@ package final class TrainingRun {
   /// What a step gave, as the log says it.
   struct StepOutcome {
     let result: DistributedStep.Result
+    /// By rank the cost of its sequences, as they are dealt to leaves.
+    let work: [Double]
     /// The mean loss.
     let loss: Double
     let rate: Double
@@ -203,21 +204,22 @@ package final class TrainingRun {
         leavesAtOnce: memory.leavesAtOnce, denominator: denominator, learningRate: rate, step: step,
         requests: requests)
       return StepOutcome(
-        result: result, loss: result.loss / denominator, rate: rate,
+        result: result, work: prepared.work(of: leaves, in: group), loss: result.loss / denominator,
+        rate: rate,
         tokens: leaves.reduce(0) { $1.reduce($0) { $0 + $1.tokenCount } })
     } catch let error as StepNotFinite {
       throw RunError(
         .notFinite,
-        notFinite(step: step, error.finding, error.origin(prepared.train.file)))
+        notFinite(step: step, error.finding, error.origin(prepared.train.places)))
     } catch let error as OptimizerError {
       // Finite gradients of the ranks whose sum is not.
       let shape = error.shape.map(String.init).joined(separator: " × ")
       let all = StepNotFinite(
         finding:
           "the gradient of \(error.tensor) [\(shape)] is \(error.value) at element \(error.index)",
-        rows: rows.map(UInt64.init), namesCulprits: false)
+        rows: rows.map { prepared.train.sequences[$0].exampleID }, namesCulprits: false)
       throw RunError(
-        .notFinite, notFinite(step: step, all.finding, all.origin(prepared.train.file)))
+        .notFinite, notFinite(step: step, all.finding, all.origin(prepared.train.places)))
     }
   }
 
@@ -230,7 +232,7 @@ package final class TrainingRun {
       // Rank 0's clock alone says when time is up.
       (
         requests.isStopping,
-        requests.takeSave() || group.isRoot && isSaveOverdue(since: saved, after: step + 1)
+        requests.takeSave() || group.isRoot && isSaveDue(since: saved, after: step + 1)
       )
     }
     let result = made.result, norms = gradientGroups.norms(made.result.parameterNorms)
@@ -249,7 +251,7 @@ package final class TrainingRun {
     let observation = CollapseDetector.Observation(
       step: step + 1, loss: made.loss, learningRate: made.rate, norms: norms)
     if let finding = collapse.observe(observation) { progress.message("warning: \(finding)") }
-    if let slow = slowRanks.observe(result.computeSeconds) {
+    if let slow = slowRanks.observe(result.computeSeconds, work: made.work) {
       progress.message(
         "warning: step \(step + 1): \(group.collective.name(of: slow.rank)) is slow in computing: \(Progress.fixed(slow.seconds, 3)) s a step "
           + "where the others would take \(Progress.fixed(slow.expected, 3)) s (medians of \(SlowRankDetector.window) steps); every rank waits for it. "

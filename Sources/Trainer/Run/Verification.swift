@@ -94,7 +94,7 @@ extension TrainingRun {
     guard let target = target ?? log.keys.max(), log[target] != nil else {
       throw RunError(
         .usage,
-        "\(metrics.path): there is no step \(target.map { "\($0)" } ?? "") with a digest. "
+        "\(metrics.path): there is no step\(target.map { " \($0)" } ?? "") with a digest. "
           + (log.isEmpty
             ? "Train it with this version of Lockstep first."
             : "Give a step from \(log.keys.min() ?? 0) to \(log.keys.max() ?? 0)."))
@@ -121,11 +121,12 @@ extension TrainingRun {
       if let (field, computed, said) = here.difference(from: logged) {
         throw RunError(
           .disagreement,
-          "step \(step + 1): the \(field) is \(computed) when recomputed and \(said) in \(metrics.path); \(step - start) steps from step \(start) on are the same. "
+          "step \(step + 1): the \(field) is \(computed) when recomputed and \(said) in \(metrics.path); \(step - start) steps before it, from \(start == 0 ? "the beginning" : "the checkpoint of step \(start)") on, are the same. "
             + (here.differingLeaf(from: logged).map {
               "The first leaf whose loss differs is leaf \($0). "
             } ?? "")
-            + "Look at the kernels and libraries of the machine that trained it.")
+            + "Look at the kernels and libraries of the machine that trained it, and at the version of Lockstep."
+        )
       }
     }
     let confirmed = try saved.map {
@@ -140,7 +141,16 @@ extension TrainingRun {
   ///
   /// - Throws: `CheckpointError` where it is damaged, `RunError` where it is of another recipe, other rows or another model.
   private func savedDigest(_ files: Files, step: Int) throws -> String? {
-    guard try files.store.steps.contains(step) else { return nil }
+    let steps = try files.store.steps
+    guard steps.contains(step) else {
+      // Any checkpoint tells whether the run was made by what recomputes it.
+      if let last = steps.last,
+        let state = try? CheckpointStore.state(files.store.url(ofStep: last), step: last)
+      {
+        try check(state, files.directory)
+      }
+      return nil
+    }
     let found = try CheckpointStore.verify(files.store.url(ofStep: step), step: step)
     try check(found.state, files.directory)
     return found.digest

@@ -19,6 +19,8 @@ package struct ExampleSet: Sendable {
   /// What was not found in the rows where they say that it is: for the data report.
   package let findings: [DataReport.Finding]
   package let decoder: any ExampleDecoder
+  /// Where the examples stand in the file; nil where nobody asked.
+  package private(set) var places: ExamplePlaces?
 
   package init(
     file: String, sequences: [SequenceInput], rows: [Range<Int>]? = nil,
@@ -45,9 +47,22 @@ package struct ExampleSet: Sendable {
           remedy: findings.first.map { "\($0)" } ?? notes.first ?? "look at the rows"))
     }
     let kept = Array(known.prefix(limit ?? known.count))
-    return ExampleSet(
+    var set = ExampleSet(
       file: file, sequences: kept, truncation: truncation, fingerprint: fingerprint, notes: notes,
       findings: findings, decoder: decoder)
+    set.places = places
+    return set
+  }
+
+  /// The set with the places of `source`, whose rows it was made from.
+  func placed(in source: any TaskRows) -> ExampleSet {
+    var numbers: [Int] = []
+    for (row, range) in zip(source.reported, rows) {
+      for _ in range { numbers.append(row.line) }
+    }
+    var set = self
+    set.places = ExamplePlaces(file: file, unit: source.unit.rawValue, numbers: numbers)
+    return set
   }
 
   /// The places in `sequences` of those of neighbouring rows.

@@ -61,8 +61,11 @@ struct Bench: ParsableCommand {
   @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
   func validate() throws {
-    guard (1...4096).contains(batch), (2...512).contains(length), steps >= 1, warmup >= 0 else {
-      throw ValidationError("Give --batch 1 to 4096, --length 2 to 512, --steps at least 1.")
+    guard (1...4096).contains(batch), (2...512).contains(length),
+      (1...1_000_000).contains(steps), (0...1_000_000).contains(warmup)
+    else {
+      throw ValidationError(
+        "Give --batch 1 to 4096, --length 2 to 512, --steps 1 to 1000000, --warmup 0 to 1000000.")
     }
     for count in [leaves, leavesAtOnce ?? 1] where count < 1 || count.nonzeroBitCount != 1 {
       throw ValidationError("--leaves and --leaves-at-once are powers of two.")
@@ -110,7 +113,7 @@ struct Bench: ParsableCommand {
   private var threadCount: Int { threads.threads ?? Ranks.threads }
 
   private func measure(_ shape: BenchmarkShape, _ collective: CollectiveEngine) throws {
-    let group = try RankGroup(collective, leaves: leaves)
+    let group = try RankGroup(collective, leaves: leaves, processors: Ranks.processors)
     let result = try Benchmark.run(
       shape, group: group, exchange: exchange.settings, threads: threadCount, warmup: warmup,
       steps: steps,

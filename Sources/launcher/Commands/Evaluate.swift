@@ -27,6 +27,8 @@ struct Evaluate: ParsableCommand {
 
   @OptionGroup var threads: ThreadOptions
 
+  func validate() throws { try Ranks.requireOne("An evaluation") }
+
   func run() throws {
     let model = try Ensemble(
       runs: directories.map { URL(argument: $0) }, threads: threads.count)
@@ -59,19 +61,23 @@ struct Predict: ParsableCommand {
   @Option(help: "The rows to predict.")
   var input: String
 
-  @Option(help: "The file to write.")
+  @Option(help: "The file to write; - is standard output.")
   var output: String
 
   @OptionGroup var threads: ThreadOptions
 
+  func validate() throws { try Ranks.requireOne("A prediction") }
+
   func run() throws {
     let model = try Ensemble(
       runs: directories.map { URL(argument: $0) }, threads: threads.count)
-    let examples = try model.predict(URL(argument: input), to: URL(argument: output))
+    let file = URL(argument: output == "-" ? "/dev/stdout" : output)
+    let examples = try model.predict(URL(argument: input), to: file)
     for note in examples.notes { Console.message("note: \(note)") }
     if examples.truncation.cutRows > 0 {
       Console.message("note: \(examples.file): \(examples.truncation)")
     }
-    Console.message("\(examples.rows.count) rows predicted into \(output)")
+    Console.message(
+      "\(examples.rows.count) rows predicted into \(output == "-" ? "standard output" : output)")
   }
 }

@@ -39,21 +39,23 @@ struct Train: ParsableCommand {
       valueName: "count"))
   var seeds: Int?
 
-  @Flag(help: "Check everything, print the plan and train nothing.")
+  @Flag(
+    help: "Check everything but the values of the weights, print the plan and train nothing.")
   var dryRun = false
 
   @OptionGroup var threads: ThreadOptions
   @OptionGroup(title: "Ranks") var exchange: ExchangeOptions
 
   func validate() throws {
-    guard seeds.map({ $0 >= 1 }) ?? true else {
-      throw ValidationError("--seeds \(seeds ?? 0): give at least 1.")
+    if let seeds, !(1...10_000).contains(seeds) {
+      throw ValidationError("--seeds \(seeds): give a number from 1 to 10000.")
     }
   }
 
   func run() throws {
     let name = URL(argument: recipe).deletingPathExtension().lastPathComponent
     let run = URL(argument: runDirectory ?? "runs/\(name)")
+    if !dryRun { Signals.install() }
     try Ranks.run(exchange, recorderFolder: run) { collective in
       guard let seeds else {
         if let digest = try train(collective, into: run, seed: nil) {
@@ -68,6 +70,12 @@ struct Train: ParsableCommand {
   /// Trains with several seeds, one after the other; those that are complete are not trained again.
   private func trainSeeds(_ collective: CollectiveEngine, into run: URL, count: Int) throws {
     let whole = try Recipe(contentsOf: URL(argument: recipe), overrides: rows.overrides)
+    guard whole.seed <= UInt64(Int64.max) - UInt64(count) else {
+      throw RunError(
+        .usage,
+        "--seeds \(count): the seeds after \(whole.seed) are more than the recipe's `seed` may be. Give a smaller seed."
+      )
+    }
     let seeds = (0..<UInt64(count)).map { whole.seed + $0 }
     let runs = (1...count).map { run.appending(path: "seed-\($0)") }
     for (seed, directory) in zip(seeds, runs) {
@@ -75,7 +83,7 @@ struct Train: ParsableCommand {
       guard let digest = try train(collective, into: directory, seed: seed) else { continue }
       do {
         try Console.print("weights sha256 \(digest)")
-      } catch is Console.BrokenPipe {
+      } catch is BrokenPipe {
         // Whoever read the first digests has enough of them; the other seeds are still to be trained.
       }
     }
@@ -97,7 +105,8 @@ struct Train: ParsableCommand {
       contentsOf: URL(argument: recipe),
       overrides: rows.overrides + (seed.map { ["seed=\($0)"] } ?? []))
     let threadCount = threads.threads ?? recipe.threads ?? Ranks.threads
-    let group = try RankGroup(collective, leaves: recipe.batch.leaves)
+    let group = try RankGroup(
+      collective, leaves: recipe.batch.leaves, processors: Ranks.processors)
     if isRoot { Console.message(KernelChoice.description) }
     let prepared = try PreparedRun(recipe, threads: threadCount, group: group)
     if isRoot {
@@ -119,14 +128,17 @@ struct Train: ParsableCommand {
     let summary =
       prepared.summary(memory, threads: threadCount) + "\nproducts   \(MatrixProduct.summary)"
     if dryRun {
-      if isRoot { try Console.print(summary) }
+      if isRoot {
+        _ = try RunDirectory(url, resumes: resume || seed != nil)
+        try Console.print(summary)
+      }
       return nil
     }
     if isRoot { Console.message(summary) }
 
     // Of several seeds a part may be there already.
     let directory = isRoot ? try RunDirectory(url, resumes: resume || seed != nil) : nil
-    Signals.install()
+    Signals.installInterrupt()
     let training = try TrainingRun(
       prepared, group: group, directory: directory, engine: engine, memory: memory,
       exchange: exchange.settings, requests: Signals.requests,
@@ -157,19 +169,28 @@ enum Signals {
   /// Made before any handler can run.
   static let requests = RunRequests()
 
+  /// Listens from the beginning: what is asked for while rows are read is done at the first step border.
   static func install() {
     _ = requests
-    for number in [SIGTERM, SIGINT, SIGUSR1] {
-      signal(number) { number in
-        // Asked a second time by hand: whoever asks does not want to wait for the border.
-        if Signals.requests.stop(), number == SIGINT { _exit(130) }
-      }
-    }
+    for number in [SIGTERM, SIGUSR1] { signal(number) { _ in _ = Signals.requests.stop() } }
     signal(SIGUSR2) { _ in Signals.requests.save() }
+    unblock([SIGTERM, SIGUSR1, SIGUSR2])
+  }
+
+  /// Listens to SIGINT, which ends the process at once as long as there is nothing to lose.
+  static func installInterrupt() {
+    signal(SIGINT) { _ in
+      // Asked a second time by hand: whoever asks does not want to wait for the border.
+      if Signals.requests.stop() { _exit(130) }
+    }
+    unblock([SIGINT])
+  }
+
+  private static func unblock(_ numbers: [Int32]) {
     // Whoever started this process may have blocked them, and a mask is inherited.
     var heard = sigset_t()
     sigemptyset(&heard)
-    for number in [SIGTERM, SIGINT, SIGUSR1, SIGUSR2] { sigaddset(&heard, number) }
+    for number in numbers { sigaddset(&heard, number) }
     pthread_sigmask(SIG_UNBLOCK, &heard, nil)
   }
 }

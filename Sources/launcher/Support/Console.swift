@@ -3,9 +3,6 @@ import Trainer
 
 /// Standard input, output and error of this process.
 enum Console {
-  /// Whoever read our output has enough of it.
-  struct BrokenPipe: Error {}
-
   /// Writes a line to standard error; a closed one is no reason to stop.
   static func message(_ text: String) { write(text + "\n") }
 
@@ -18,11 +15,7 @@ enum Console {
 
   /// Writes `text` to standard output.
   static func print(_ text: String) throws {
-    switch FileDescriptorOutput.write(Data((text + "\n").utf8), to: 1) {
-    case 0: return
-    case EPIPE: throw BrokenPipe()
-    case let code: throw RunError.system("standard output", "written", code)
-    }
+    try FileDescriptorOutput.write(Data((text + "\n").utf8), to: 1, name: "standard output")
   }
 }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Trainer
 
 /// What this machine gives to this process.
 enum Machine {
@@ -44,18 +45,46 @@ enum Machine {
     for line in TextFile.lines(of: "/proc/meminfo") where line.hasPrefix("MemAvailable:") {
       available = (Int(line.split(separator: " ")[1]) ?? 0) << 10
     }
-    if let limited = ControlGroups().availableMemory { available = min(available, limited) }
+    for limited in [ControlGroups().availableMemory, availableAddressSpace] {
+      available = min(available, limited ?? .max)
+    }
     return available
+  }
+
+  /// Bytes of address space that a limit (`ulimit -v`) leaves to the process; nil without one.
+  private static var availableAddressSpace: Int? {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0,
+      limit.rlim_cur < rlim_t(Int.max)
+    else { return nil }
+    return max(0, Int(limit.rlim_cur) - kilobytes("VmSize"))
+  }
+
+  /// What a process that multiplies takes of the address space before any model: OpenBLAS' buffers, and stacks and heaps of threads.
+  private static let leastAddressSpace = 384 << 20
+
+  /// - Throws: `RunError` with exit code 69 where a limit leaves too little address space to compute at all.
+  static func requireAddressSpace() throws {
+    guard let available = availableAddressSpace, available < leastAddressSpace else { return }
+    throw RunError(
+      .environment,
+      "The limit on address space (ulimit -v) leaves \(available / 1_000_000) MB, and computing takes \(leastAddressSpace / 1_000_000) MB before any model. Raise the limit."
+    )
   }
 
   /// The memory that this process holds, in bytes.
   static var residentMemory: Int {
-    status("VmRSS").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0
+    kilobytes("VmRSS")
   }
 
   /// The most memory that this process has held, in bytes.
   static var peakMemory: Int {
-    status("VmHWM").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0
+    kilobytes("VmHWM")
+  }
+
+  /// The bytes that the kernel gives in kB under `key`.
+  private static func kilobytes(_ key: String) -> Int {
+    status(key).flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 << 10 } ?? 0
   }
 
   /// What the kernel says of this process under `key`.

@@ -84,9 +84,19 @@ enum Ranks {
   /// Ranks on this host, this one among them; 1 without `mpirun`.
   static var onThisHost: Int { number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1 }
 
+  /// CPUs that the ranks of this host may use together, each as many as it may run on.
+  static var processors: Int { min(Machine.hostProcessors, Machine.processors * onThisHost) }
+
   /// Compute threads of a rank, where nobody says otherwise: its share of the host's CPUs, and no more than it may run on.
   static var threads: Int {
     max(1, min(Machine.processors, Machine.hostProcessors / onThisHost))
+  }
+
+  /// Refuses to run several times over under `mpirun` what one process does.
+  static func requireOne(_ what: String) throws {
+    guard count == 1 else {
+      throw ValidationError("\(what) is done by one process: run it without mpirun.")
+    }
   }
 
   private static func number(_ variable: String) -> Int? {
@@ -112,7 +122,8 @@ enum Ranks {
     settings.onNotice = { Console.message("note: \($0)") }
     let collective = CollectiveEngine(communicator, settings: settings)
     let status = outcome(of: body, on: collective)
-    if collective.size > 1, ![.done, .tryAgain].contains(status) {
+    // What the command line, the recipe or the rows are refused for is no failure of ranks, and must not take an earlier one's place.
+    if collective.size > 1, ![.done, .tryAgain, .usage, .data].contains(status) {
       record(collective, in: recorderFolder)
     }
     let agreed = collective.finish(exitCode: status.rawValue)
@@ -150,7 +161,7 @@ enum Ranks {
     } catch let status as ExitStatus {
       // An end that all ranks come to together.
       return status
-    } catch is Console.BrokenPipe {
+    } catch is BrokenPipe {
       // Nobody reads the result; it is in the run's directory.
       return .done
     } catch {

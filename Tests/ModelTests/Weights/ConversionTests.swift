@@ -121,15 +121,45 @@ import Testing
         replacing: replacing)
     }
     try convert(replacing: false)
-    try folder.write([1], to: "out/mine")
     #expect(
       message { try convert(replacing: false) }
-        == "\(target.path): is a folder that is not empty; choose another destination, or say that it is to be replaced."
+        == "\(target.path): is a folder that is not empty; choose another destination, or replace it (--replace)."
     )
-    #expect(try Self.files(target)["mine"] == Data([1]))
+    try folder.write([1], to: "out/old.safetensors")
     try convert(replacing: true)
-    #expect(try Self.files(target)["mine"] == nil)
+    #expect(try Self.files(target)["old.safetensors"] == nil)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path) == ["out"])
+  }
+
+  @Test func `a folder that holds more than a model, or the source, is never replaced`() throws {
+    let folder = try TemporaryFolder()
+    let home = folder.path("home"), source = home.appending(path: "source")
+    try FileManager.default.createDirectory(at: home, withIntermediateDirectories: true)
+    try FileManager.default.copyItem(at: Fixtures.url("tiny_tf"), to: source)
+    func refusal(_ destination: URL) -> String {
+      message {
+        _ = try Conversion(
+          source, to: destination, target: .huggingface, dialect: Self.dialect, replacing: true)
+      }
+    }
+    let consequence = ", and --replace takes the whole folder away; choose another destination."
+    for destination in [home, source, folder.url] {
+      #expect(refusal(destination) == "\(destination.path): holds the source\(consequence)")
+    }
+    let link = folder.path("link")
+    try FileManager.default.createSymbolicLink(at: link, withDestinationURL: home)
+    #expect(refusal(link).contains(": holds the source, "))
+    let out = folder.path("out")
+    for name in ["out", "deep/config.json"] {
+      try FileManager.default.createDirectory(
+        at: folder.path(name), withIntermediateDirectories: true)
+    }
+    try folder.write([1], to: "out/notes.txt")
+    #expect(
+      refusal(out) == "\(out.path): holds notes.txt, which is no file of a model\(consequence)")
+    #expect(refusal(folder.path("deep")).contains(": holds config.json, which is no file"))
+    #expect(refusal(URL(filePath: "/")).contains("holds the source"))
+    #expect(try Self.files(out) == ["notes.txt": Data([1])])
   }
 
   @Test func `a conversion that fails leaves nothing behind`() throws {

@@ -93,7 +93,7 @@ import Trainer
       error?.finding == "the loss is nan, the gradient of classifier.bias [3] is nan at element 0")
     #expect(error?.rows == [culprit.exampleID] && error?.namesCulprits == true)
     #expect(
-      error?.origin("train.tsv") == "it comes from row \(culprit.exampleID + 1) of train.tsv")
+      error?.origin() == "it comes from row \(culprit.exampleID + 1)")
   }
 
   @Test func `a parameter that changed on one rank is found within sixteen steps`() throws {

@@ -196,7 +196,7 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
     ),
     (
       "optimizer.betas=[0.9]",
-      "--set optimizer.betas=[0.9]: `optimizer.betas` must be a list of 2 numbers, each a number from 0 up to, but not, 1; found a list."
+      "--set optimizer.betas=[0.9]: `optimizer.betas` must be a list of 2 numbers, each a number of at least 0 and below 1; found a list."
     ),
     ("optimizer=5", "--set optimizer=5: `optimizer` must be a section of keys; found \"5\"."),
     (
@@ -312,8 +312,8 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       try problems(yaml) == [
         "recipe.yaml:1:7: `task` must be one of classification, pair, regression, tagging, relation, event-subject, reading, masked-lm; found \"clasification\". Did you mean classification?",
         "recipe.yaml:4:3: unknown key `model.dialekt`. Did you mean `model.dialect`?",
-        "recipe.yaml:6:10: `data.train`: FOLDER/missing.tsv does not exist. Correct the path.",
-        "recipe.yaml:7:14: `data.maxLength` must be a whole number of at least 3; found \"long\".",
+        "recipe.yaml:6:10: `data.train`: FOLDER/missing.tsv does not exist. Correct the path; it starts at the recipe's folder.",
+        "recipe.yaml:7:14: `data.maxLength` must be a whole number of at least 3 and below 2⁶³; found \"long\".",
         "recipe.yaml:9:8: `steps` and `epochs` say the same thing. Leave one out.",
       ])
   }
@@ -369,7 +369,7 @@ private func problems(_ yaml: String, _ overrides: [String] = []) throws -> [Str
       do { _ = try Recipe(contentsOf: file) } catch { return error.description }
       return ""
     }
-    #expect(sentence().contains("the recipe file is not found"))
+    #expect(sentence().contains("the recipe is not there. Give the path of a YAML file."))
     try Data([0x61, 0xFF]).write(to: file)
     #expect(sentence().contains("the recipe file is not valid UTF-8. Save it as UTF-8."))
     try Data(count: 2 << 20).write(to: file)

@@ -19,7 +19,7 @@ import Trainer
       _ = try Recipe(contentsOf: url)
     } catch {
       let wrong = error.problems.filter {
-        !$0.message.hasSuffix("does not exist. Correct the path.")
+        !$0.message.hasSuffix("does not exist. Correct the path; it starts at the recipe's folder.")
       }
       #expect(wrong.isEmpty)
     }

@@ -369,9 +369,35 @@ private func metrics(_ task: MadeUpTask, _ name: String) throws -> [MetricsLine]
       #expect(error.status == .notFinite)
       #expect(error.description.hasPrefix("step 2: "))
       #expect(error.description.contains("the gradient of "), "\(error)")
-      #expect(error.description.contains(#/; it comes from rows? /#), "\(error)")
-      #expect(error.description.contains("train.tsv. "), "\(error)")
+      #expect(error.description.contains(#/; it comes from lines? \d/#), "\(error)")
+      #expect(
+        error.description.contains("train.tsv. A resume would come to the same. "), "\(error)")
     }
+  }
+
+  @Test(arguments: [1, 2]) func `rows that make a step not finite are named by their lines`(
+    ranks: Int
+  ) throws {
+    let task = try MadeUpTask()
+    // The first row is repeated, so that the places of the rows that are left are not their lines.
+    let url = task.url.appending(path: "train.tsv")
+    var lines = try String(contentsOf: url, encoding: .utf8).split(separator: "\n")
+    lines.insert(contentsOf: Array(repeating: lines[1], count: 100), at: 1)
+    try task.write(lines.joined(separator: "\n") + "\n", to: "train.tsv")
+    let error = #expect(throws: (any Error).self) {
+      try trained(
+        task.recipe, into: task.url.appending(path: "run"),
+        ["data.dropDuplicates=true", "optimizer.learningRate=1e38", "optimizer.clipNorm=0"],
+        ranks: ranks)
+    }
+    let text = "\(error.map { "\($0)" } ?? "")"
+    let match = try #require(
+      text.firstMatch(of: #/it comes from lines? (\d+(, \d+)*)( and \d+ more)? of .*train.tsv/#),
+      "\(text)")
+    let numbers = match.1.split(separator: ", ").compactMap { Int($0) }
+    // Kept are line 2 and those behind the repeated ones.
+    #expect(numbers.allSatisfy { $0 == 2 || $0 > 102 && $0 <= 145 }, "\(numbers)")
+    #expect(numbers.contains { $0 > 102 })
   }
 
   @Test func `too little memory is said before the first step`() throws {
