@@ -57,7 +57,8 @@ package struct Conversion: Sendable {
       (source.resolvingSymlinksInPath().standardizedFileURL.path, "holds the source"),
       (URL(filePath: FileManager.default.currentDirectoryPath).path, "holds the working directory"),
     ]
-    for (path, finding) in places where path == target || path.hasPrefix(target + "/") {
+    let inside = target == "/" ? target : target + "/"
+    for (path, finding) in places where path == target || path.hasPrefix(inside) {
       throw refuse(finding)
     }
     let names = (try? FileManager.default.contentsOfDirectory(atPath: destination.path)) ?? []
