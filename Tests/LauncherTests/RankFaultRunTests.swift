@@ -40,6 +40,22 @@ struct RankFaultRunTests {
     #expect(!last.contains("\"state\":\"finished\""), "\(last)")
   }
 
+  @Test func `a vendor's all-reduce that nobody completes ends with 76`() throws {
+    let task = try MadeUpTask()
+    let result = try MPIRunTests.ranks(
+      2,
+      """
+      if [ $RANK = 1 ]; then (await "[ -s run/metrics.jsonl ]"; date +%s%N >fault; kill -STOP $$) & fi
+      exec $TRAIN --run run --set epochs=3000 --exchange vendor --stall-seconds 5
+      """, in: task)
+    #expect(result.status == 76, "\(result.status) \(result.messages)")
+    #expect(
+      result.messages.contains(
+        #/has (waited for the vendor's all-reduce for 5 s|given no sign of life for \d+ s)/#),
+      "\(result.messages)")
+    #expect(try MPIRunTests.seconds(result) < 5 + 3 * MPIRunTests.atOnce)
+  }
+
   @Test func `a rank that cannot read its rows ends all with its sentence and its exit code`()
     throws
   {

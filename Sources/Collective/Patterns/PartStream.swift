@@ -18,7 +18,7 @@ package final class PartStream: @unchecked Sendable {
   }
 
   /// Parts that may lie in the root's window.
-  static let windowParts = 16
+  package static let windowParts = 16
   /// Messages under way at once, so that segments are left for other operations.
   static let messagesAtOnce = 3
 

@@ -74,34 +74,4 @@ package protocol Communicator: AnyObject, Sendable {
 
 extension Communicator {
   package var tagLayout: TagLayout { .wide }
-
-  /// Whether the transfer has finished, after moving it on.
-  package func test(_ request: Request) throws(CommunicationError) -> Bool {
-    if !request.isComplete { try progress() }
-    return request.isComplete
-  }
-
-  /// Returns when the transfer has finished.
-  package func wait(_ request: Request) throws(CommunicationError) {
-    var backoff = Backoff()
-    while try !test(request) { backoff.pause() }
-  }
-
-  /// Starts sending floats: see `send(_:to:tag:)`.
-  package func send(
-    _ values: UnsafeBufferPointer<Float>, to peer: Int, tag: Tag
-  )
-    throws(CommunicationError) -> Request
-  {
-    try send(UnsafeRawBufferPointer(values), to: peer, tag: tag)
-  }
-
-  /// Starts receiving floats: see `receive(_:into:)`.
-  package func receive(
-    _ incoming: Incoming, into values: UnsafeMutableBufferPointer<Float>
-  )
-    throws(CommunicationError) -> Request
-  {
-    try receive(incoming, into: UnsafeMutableRawBufferPointer(values))
-  }
 }

@@ -26,7 +26,7 @@ extension RankGroup {
 
   /// Copies rank 0's `arena` to every rank, then compares digests of it.
   ///
-  /// Only the elements of `chunks` are kept on the others, and nothing is compared; nil keeps all.
+  /// Only the elements of `chunks`, which are all ranks' together those of the arena, are kept; nil keeps all.
   func broadcast(
     _ arena: Arena, what: String, keeping chunks: [Int]? = nil, pool: ThreadPool
   ) throws(CommunicationError) {
@@ -57,6 +57,35 @@ extension RankGroup {
         UnsafeMutableRawBufferPointer(arena[start + first..<start + first + length]).copyMemory(
           from: UnsafeRawBufferPointer(rebasing: bytes[4 * first..<4 * (first + length)]))
       }
+    }
+    try compareParts(of: arena, chunks: kept.sorted(), what: what, pool: pool)
+  }
+
+  /// Makes sure that the chunks which ranks keep of `arena` are together what rank 0 has.
+  private func compareParts(
+    of arena: Arena, chunks: [Int], what: String, pool: ThreadPool
+  ) throws(CommunicationError) {
+    var digests = [ParameterDigest.of(arena, chunks: chunks, pool: pool)]
+    if isRoot {
+      let all = 0..<(arena.count + Optimizer.chunkSize - 1) / Optimizer.chunkSize
+      digests.append(ParameterDigest.of(arena, chunks: all, pool: pool))
+    }
+    let own = digests.withUnsafeBytes { [UInt8]($0) }
+    let parts = try collective.allGather(own).wait().map { blob in
+      blob.withUnsafeBytes { bytes in
+        stride(from: 0, to: bytes.count - 7, by: 8).map {
+          bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self)
+        }
+      }
+    }
+    let sum = parts.reduce(0) { $0 &+ ($1.first ?? 0) }
+    guard let whole = parts[0].last, whole == sum else {
+      throw .disagreement(
+        item: what,
+        values: [
+          "\(ParameterDigest.text(parts[0].last ?? 0)) on rank 0",
+          "\(ParameterDigest.text(sum)) in the parts of all ranks",
+        ])
     }
   }
 

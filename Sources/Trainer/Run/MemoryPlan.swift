@@ -103,8 +103,12 @@ package struct MemoryPlan: Sendable, Equatable {
     let sent =
       isSharded
       ? min(Double(run.touchedWordBytes), UpdatedParameters.rowsShare * words) : 0
+    // The others' parts of a checkpoint.
+    let window =
+      isSharded && ranks > 1 && group?.isRoot == true
+      ? PartStream.windowParts * Optimizer.chunkSize * MemoryLayout<Float>.stride : 0
     return whole + subtrees * gradient + adversary + 2 * Int(Double(moment) * share) + average
-      + Int(sent) + best
+      + Int(sent) + best + window
   }
 
   /// Such as `812 MB`, `3.1 GB`.

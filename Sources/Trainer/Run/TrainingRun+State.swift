@@ -76,6 +76,12 @@ extension TrainingRun {
       for notice in loaded.notices { output.write(notice + "\n") }
       try check(loaded.state, directory)
       best = loaded.state.best
+      if best != nil, !FileManager.default.fileExists(atPath: directory.best.path) {
+        output.write(
+          "note: \(directory.best.path) is gone: the best model is chosen among the evaluations to come\n"
+        )
+        best = nil
+      }
       finalDigest = loaded.weightsDigest
       output.write("resuming after step \(loaded.state.step) from \(loaded.url.path)\n")
       return Beginning(

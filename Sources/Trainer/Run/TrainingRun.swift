@@ -290,8 +290,10 @@ package final class TrainingRun {
         "best \(best.metric) \(Progress.fixed(best.value, 4)) after step \(best.step)")
     }
     if let files {
+      if FileManager.default.fileExists(atPath: files.directory.best.path) {
+        lines.append("model        \(files.directory.best.path)")
+      }
       lines += [
-        "model        \(files.directory.best.path)",
         "metrics      \(files.directory.metrics.path)",
         "checkpoint   \(files.store.url(ofStep: step).path)",
       ]
