@@ -72,7 +72,8 @@ struct MPIRunTests {
   }
 
   @Test(arguments: [
-    ("--set optimizer.learningRate=1e-3", "the recipe"), ("--set data.train=dev.tsv", "the rows"),
+    ("--set optimizer.learningRate=1e-3", "the recipe's optimizer.learningRate"),
+    ("--set data.train=dev.tsv", "the rows"),
     ("OPENBLAS_CORETYPE=\(otherKernels)", "the kernels"),
     ("--set model.path=other", "the vocabulary"),
   ])

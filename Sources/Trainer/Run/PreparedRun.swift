@@ -169,11 +169,16 @@ package struct PreparedRun: Sendable {
   ) throws -> SharedTokenization? {
     guard group.size > 1 else { return nil }
     group.collective.enter(phase: "reading rows", step: 0)
+    // Key by key, so that the one that differs is named.
+    let keys = Recipe.flattened(recipe.yaml).filter { !Recipe.freeKeys.contains($0.key) }.map {
+      ("the recipe's \($0.key)", String($0.value.prefix(60)))
+    }
     try group.agree(
-      on: [
-        ("the recipe", recipe.resultDigest), ("the rows", files.fingerprint),
-        ("the vocabulary", SHA256.hash(data: vocabulary).hex),
-      ].map { ($0, String($1.prefix(16))) })
+      on: keys
+        + [
+          ("the recipe", recipe.resultDigest), ("the rows", files.fingerprint),
+          ("the vocabulary", SHA256.hash(data: vocabulary).hex),
+        ].map { ($0, String($1.prefix(16))) })
     return SharedTokenization(group.collective)
   }
 

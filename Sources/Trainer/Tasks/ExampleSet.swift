@@ -258,6 +258,6 @@ package struct RowFingerprint {
 
   /// Hexadecimal.
   package var text: String {
-    hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    hash.finalize().hex
   }
 }

@@ -155,7 +155,9 @@ private func log(_ run: URL) throws -> [[String: String]] {
       #expect(error?.exitCode == 77)
       let sentence = "\(error.map { "\($0)" } ?? "")"
       // A rank may hear of it from another before it sees it itself.
-      #expect(sentence.contains("The ranks disagree about the recipe: "), "\(sentence)")
+      #expect(
+        sentence.contains("The ranks disagree about the recipe's optimizer.learningRate: "),
+        "\(sentence)")
       #expect(sentence.contains(" on rank 0, rank 1; "), "\(sentence)")
       #expect(sentence.contains(" on rank 2. "), "\(sentence)")
     }
