@@ -129,6 +129,9 @@ package final class Engine {
     where range.contains(parameter.range.lowerBound)
       && trained.contains(parameter.range.lowerBound)
     {
+      if parameter.name == ParameterTable.wordTable, foldTouchedRows(of: sums, parameter) {
+        continue
+      }
       let first = parameter.range.lowerBound, count = parameter.range.count
       pool.run((count + tile - 1) / tile) { part, _ in
         let start = first + part * tile, length = min(tile, count - part * tile)
@@ -138,6 +141,29 @@ package final class Engine {
         }
       }
     }
+  }
+
+  /// `fold` in the rows of the word table that any of `sums` touches; false if one of them does not know its own.
+  ///
+  /// All other rows are zeros in all of them, whose sums are zeros again: they take no memory, and are not to.
+  private func foldTouchedRows(of sums: [Arena], _ words: Parameter) -> Bool {
+    let touched = sums.compactMap(\.touchedRows)
+    guard touched.count == sums.count else { return false }
+    let width = words.shape[1], block = 32
+    var rows = Set(touched[sums.count - 1])
+    for into in (0..<sums.count - 1).reversed() {
+      rows.formUnion(touched[into])
+      let all = Array(rows)
+      let x = sums[into].base + words.range.lowerBound
+      let y = sums[into + 1].base + words.range.lowerBound
+      pool.run((all.count + block - 1) / block) { part, _ in
+        for row in all[part * block..<min((part + 1) * block, all.count)] {
+          let x = x + Int(row) * width, y = y + Int(row) * width
+          forLanes(width) { i, n in x.store(x.lanes(i, n) + y.lanes(i, n), at: i, n) }
+        }
+      }
+    }
+    return true
   }
 
   /// Gives each of `sums` the touched rows of those behind it as well, as `fold` did with their values; nil if one of them does

@@ -84,22 +84,40 @@ struct Attention {
   func softmax(
     _ row: UnsafeMutablePointer<Float>, keys: Int
   ) -> (maximum: Float, inverse: Float) {
+    let maximum = largest(row, keys: keys) * scale
+    let inverse = 1 / exponentials(row, keys: keys, maximum)
+    forLanes(keys) { i, _ in row.store(row.lanes(i) * inverse, at: i) }
+    return (maximum, inverse)
+  }
+
+  // Functions by themselves, in which the compiler puts `VectorMath.exp` into the loop: in a longer one it would be a call for every
+  // sixteen scores.
+
+  /// The largest of `keys` scores.
+  @inline(never)
+  private func largest(_ row: UnsafePointer<Float>, keys: Int) -> Float {
     var largest = Lanes(repeating: -.infinity)
-    forLanes(keys) { i, n in
+    forLanesOnce(keys) { i, n in
       var v = row.lanes(i)
       if n < 16 { for lane in n..<16 { v[lane] = -.infinity } }
       largest = largest.replacing(with: v, where: v .> largest)
     }
-    let maximum = largest.foldedMaximum() * scale
+    return largest.foldedMaximum()
+  }
+
+  /// Turns `keys` raw scores into the exponentials of what they are below `maximum`, in place, and returns their sum; what is behind them
+  /// becomes zero.
+  @inline(never)
+  private func exponentials(
+    _ row: UnsafeMutablePointer<Float>, keys: Int, _ maximum: Float
+  ) -> Float {
     var sum = Lanes.zero
-    forLanes(keys) { i, n in
+    forLanesOnce(keys) { i, n in
       let e = exponential(row, i, n, maximum)
       row.store(e, at: i)
       sum += e
     }
-    let inverse = 1 / sum.folded()
-    forLanes(keys) { i, _ in row.store(row.lanes(i) * inverse, at: i) }
-    return (maximum, inverse)
+    return sum.folded()
   }
 
   @inline(__always)
@@ -169,7 +187,7 @@ struct Attention {
   /// gradient of those to the gradient of the raw scores.
   ///
   /// `dS = P (m dP′ − dO·O) / √D`, where `dO·O` is the row sum of `P m dP′`.
-  @inline(__always)
+  @inline(never)
   private func scoreGradient(
     _ w: Work, query: Int, _ probabilities: UnsafeMutablePointer<Float>,
     _ gradient: UnsafeMutablePointer<Float>, _ mask: UnsafeMutablePointer<Float>?,
@@ -180,7 +198,7 @@ struct Attention {
     forLanes(width) { i, n in product.addProduct(dContext.lanes(i, n), context.lanes(i, n)) }
     let inner = product.folded()
     let maximum = w.maximum[query * w.stride], inverse = w.inverse[query * w.stride]
-    forLanes(w.keys) { i, n in
+    forLanesOnce(w.keys) { i, n in
       let p = exponential(probabilities, i, n, maximum) * inverse
       if let mask {
         let m = mask.lanes(i)

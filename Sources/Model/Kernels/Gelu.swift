@@ -13,12 +13,12 @@ enum Gelu {
   ) {
     switch kind {
     case .geluErf:
-      forLanes(count) { i, n in
+      forLanesOnce(count) { i, n in
         let v = x.lanes(i, n)
         y.store(v * VectorMath.normal(v).cumulative, at: i, n)
       }
     case .geluTanh:
-      forLanes(count) { i, n in
+      forLanesOnce(count) { i, n in
         let v = x.lanes(i, n)
         y.store(v * VectorMath.sigmoid(2 * inner(v)), at: i, n)
       }
@@ -32,14 +32,14 @@ enum Gelu {
   ) {
     switch kind {
     case .geluErf:
-      forLanes(count) { i, n in
+      forLanesOnce(count) { i, n in
         let v = x.lanes(i, n)
         let (cumulative, bell) = VectorMath.normal(v)
         d.store(d.lanes(i, n) * cumulative.addingProduct(v * inverseRoot2Pi, bell), at: i, n)
         x.store(v * cumulative, at: i, n)
       }
     case .geluTanh:
-      forLanes(count) { i, n in
+      forLanesOnce(count) { i, n in
         let v = x.lanes(i, n)
         // With s = σ(2u): gelu = x s, gelu′ = s + x · 2 s (1 − s) · u′.
         let s = VectorMath.sigmoid(2 * inner(v))

@@ -46,6 +46,16 @@ func forLanes(_ width: Int, _ body: (_ i: Int, _ count: Int) -> Void) {
   if i < width { body(i, width - i) }
 }
 
+/// `forLanes` with `body` once: for one so long that the compiler would make a function of it, which is called for every sixteen floats.
+@inline(__always)
+func forLanesOnce(_ width: Int, _ body: (_ i: Int, _ count: Int) -> Void) {
+  var i = 0
+  while i < width {
+    body(i, min(16, width - i))
+    i += 16
+  }
+}
+
 extension SIMD16<Float> {
   /// The sum of all lanes, folded by halves: always in the same order.
   @inline(__always) func folded() -> Float {

@@ -171,7 +171,7 @@ package enum PackedProduct {
     for stretch in group.stretches {
       PackedTile.multiply(
         stretch, a + at * columnStride, rowStride, columnStride, panel + at * PackedTile.columns,
-        accumulate: group.accumulates || at > 0, c, ldc)
+        accumulate: group.accumulates || at > 0, isFirst: at == 0, c, ldc)
       at += stretch
     }
   }

@@ -12,14 +12,17 @@ enum PackedTile {
 
   /// `c[6, 64] (+)= a[6, k] · b[k, 64]`, where `a[i, p]` lies at `i · rowStride + p · columnStride` and `b` has a pitch of 64.
   ///
+  /// `isFirst` says that nobody has used `c` for long, so that it is asked for ahead.
+  ///
   /// Each element is one chain of fused multiply-adds over `k` in ascending order, added to `c`, or to zero unless `accumulate`.
   @inline(never)
   static func multiply(
     _ k: Int, _ a: UnsafePointer<Float>, _ rowStride: Int, _ columnStride: Int,
-    _ b: UnsafePointer<Float>, accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ ldc: Int
+    _ b: UnsafePointer<Float>, accumulate: Bool, isFirst: Bool,
+    _ c: UnsafeMutablePointer<Float>, _ ldc: Int
   ) {
-    // Rows of `c` lie far apart, and are written all at once at the end. What is added to was written by the stretch before.
-    if !accumulate {
+    // Rows of `c` lie far apart, and are used all at once at the end.
+    if isFirst {
       for row in 0..<rows {
         let line = c + row * ldc
         prefetch_for_writing(line)

@@ -41,3 +41,26 @@ package struct BertConfiguration: Sendable, Equatable {
     self.segmentCount = segmentCount
   }
 }
+
+extension BertConfiguration {
+  /// Why the model has no parameters for `input`, such as "has the segment 1, and the model knows 1"; nil if it has.
+  ///
+  /// Kernels read where ids, segments and positions point to: what does not belong to the model is to be refused before.
+  package func obstacle(to input: SequenceInput) -> String? {
+    let parts =
+      [(input.ids, input.segments)] + (input.second.map { [($0.ids, $0.segments)] } ?? [])
+    for (ids, segments) in parts {
+      if let id = ids.first(where: { $0 < 0 || Int($0) >= vocabularySize }) {
+        return "has the id \(id), and the model knows \(vocabularySize) words (vocab_size)"
+      }
+      if let segment = segments.first(where: { $0 < 0 || Int($0) >= segmentCount }) {
+        return "has the segment \(segment), and the model knows \(segmentCount) (type_vocab_size)"
+      }
+      if ids.count > maximumPositions {
+        return
+          "has \(ids.count) tokens, and the model has \(maximumPositions) positions (max_position_embeddings)"
+      }
+    }
+    return nil
+  }
+}

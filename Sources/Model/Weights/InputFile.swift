@@ -12,7 +12,8 @@ package final class InputFile: Sendable {
 
   package init(_ url: URL) throws {
     path = url.relativePath
-    descriptor = open(url.path, O_RDONLY | O_CLOEXEC)
+    // A named pipe would wait for a writer before it is known to be none of ours.
+    descriptor = open(url.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       throw WeightsError(
         .missing, path, "cannot be opened: \(String(cString: strerror(errno)))",

@@ -22,6 +22,14 @@ package struct Inspection: Sendable {
   /// Bytes of all tensors.
   package let byteCount: Int
 
+  /// The sum, or the largest number there is: partitioned variables may claim sizes that no file has.
+  private static func sum(_ values: [Int]) -> Int {
+    values.reduce(0) {
+      let (sum, overflow) = $0.addingReportingOverflow($1)
+      return overflow ? .max : sum
+    }
+  }
+
   /// Throws only where not even the headers can be read.
   package init(_ url: URL, dialect: Dialect) throws {
     let place = try WeightsLocation(url)
@@ -30,10 +38,11 @@ package struct Inspection: Sendable {
     location = source.location
     format = place.format
     self.dialect = dialect
-    byteCount = source.tensors.reduce(0) { $0 + $1.byteCount }
+    byteCount = Self.sum(source.tensors.map(\.byteCount))
     let tensors = index.model.values.map(\.tensor) + index.unknown
     // Only shapes of known types were checked for overflow.
-    parameterCount = tensors.reduce(0) { $0 + ($1.elementType == nil ? 0 : $1.shape.reduce(1, *)) }
+    parameterCount = Self.sum(
+      tensors.map { $0.elementType == nil ? 0 : $0.shape.reduce(1, *) })
 
     var obstacles: [String] = [], warnings: [String] = []
     var configuration: BertConfiguration?

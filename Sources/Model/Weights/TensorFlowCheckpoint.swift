@@ -57,6 +57,9 @@ package struct TensorFlowCheckpoint: TensorSource {
       // A key that begins with zero is a slice's; its data is reached through the variable's entry.
       if entry.key.first == 0 {
         try Self.check(entry, named: "a slice", shards: shards, file: file)
+        guard entry.slices.isEmpty else {
+          throw WeightsError.malformed(file, "gives slices to what is a slice itself")
+        }
         continue
       }
       guard let name = String(validating: entry.key, as: UTF8.self) else {
@@ -196,8 +199,11 @@ package struct TensorFlowCheckpoint: TensorSource {
       guard let place = indexOf[OrderedCode.sliceKey(name: tensor.name, slice: slice)],
         entries[place].shape == region.map(\.count), entries[place].type == whole.type
       else { throw malformed("lacks its slice \(region)") }
-      covered += region.reduce(1) { $0 * $1.count }
-      guard covered <= total else { throw malformed("has slices of more than its elements") }
+      let elements = region.reduce(1) { $0 * $1.count }
+      guard elements <= total - covered else {
+        throw malformed("has slices of more than its elements")
+      }
+      covered += elements
       return (entry: entries[place], region: region)
     }
     for (i, one) in parts.enumerated() {

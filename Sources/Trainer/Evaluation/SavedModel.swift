@@ -41,7 +41,7 @@ package final class SavedModel {
       definition: definition,
       tokenizer: Tokenizer(
         vocabulary: vocabulary, kind: definition.tokenizer, lowercase: definition.lowercase),
-      threads: threads)
+      threads: threads, configuration: model.configuration)
     engine = Engine(
       configuration: model.configuration, head: definition.head, pool: ThreadPool(threads: threads))
     parameters = Arena(count: engine.table.count)
@@ -83,13 +83,21 @@ package struct InputReader: Sendable {
   fileprivate let tokenizer: Tokenizer
   /// Threads that tokenize.
   package var threads: Int
+  private let configuration: BertConfiguration
 
-  fileprivate init(definition: TaskDefinition, tokenizer: Tokenizer, threads: Int) {
+  fileprivate init(
+    definition: TaskDefinition, tokenizer: Tokenizer, threads: Int,
+    configuration: BertConfiguration
+  ) {
     (self.definition, self.tokenizer, self.threads) = (definition, tokenizer, threads)
+    self.configuration = configuration
   }
 
   /// Reads the rows of `input`.
   package func examples(_ input: any RowInput, withLabel: Bool) throws -> ExampleSet {
-    try definition.examples(input, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
+    let examples = try definition.examples(
+      input, tokenizer: tokenizer, threads: threads, withLabel: withLabel)
+    try examples.check(configuration)
+    return examples
   }
 }

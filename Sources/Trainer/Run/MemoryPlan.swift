@@ -92,8 +92,10 @@ package struct MemoryPlan: Sendable, Equatable {
     let ranks = isSharded ? group?.size ?? 1 : 1
     let share = Double((chunks + ranks - 1) / ranks) / Double(chunks)
     let training = run.recipe.training, subtrees = group?.subtrees.count ?? 1
-    // LAMB reads and writes every element.
-    let moment = run.optimizer.method.adaptsLayers ? whole : gradient
+    // LAMB reads and writes every element, and so does whoever cannot go through the word table row by row.
+    let readsAll =
+      run.optimizer.method.adaptsLayers || Optimizer.WordTable(run.table) == nil
+    let moment = readsAll ? whole : gradient
     let average =
       training.ema == nil
       ? 0 : whole + (group?.isRoot == false ? Int(Double(whole) * share) : whole)

@@ -88,6 +88,9 @@ package struct PreparedRun: Sendable {
     let dev = findings.attempt { try files.dev.map(examples) }
     let test = findings.attempt { try files.test.map(examples) }
     if let failure = findings.errors.first(where: { $0 is CommunicationError }) { throw failure }
+    for part in [train, dev ?? nil, test ?? nil].compactMap({ $0 }) {
+      _ = findings.attempt { try part.set.check(configuration) }
+    }
     guard let trainable, let train, let dev, let test, findings.errors.isEmpty else {
       throw PreparationErrors(findings.errors)
     }

@@ -37,6 +37,19 @@ package struct ExampleSet: Sendable {
     self.decoder = decoder
   }
 
+  /// Makes sure that a model of `configuration` has parameters for every token.
+  ///
+  /// - Throws: `RunError` naming the first example for which it has not.
+  func check(_ configuration: BertConfiguration) throws {
+    for (number, sequence) in sequences.enumerated() {
+      guard let obstacle = configuration.obstacle(to: sequence) else { continue }
+      throw RunError(
+        .data,
+        "\(file): example \(number + 1) \(obstacle). Take a model that was made for such inputs, or see that its configuration belongs to its weights and its task."
+      )
+    }
+  }
+
   /// The examples that have something to learn, the first `limit` of them.
   package func learnable(limit: Int?) throws -> ExampleSet {
     let known = sequences.filter { !$0.target.isEmpty }

@@ -102,7 +102,11 @@ struct Embed: ParsableCommand {
           let input = try tokenizer.assemble(
             first[i], halves[i].count > 1 ? second[i] : nil, limit: maxLength ?? positions,
             truncation: truncation)
-          return SequenceInput(ids: input.ids, segments: input.segments, exampleID: 0)
+          let sequence = SequenceInput(ids: input.ids, segments: input.segments, exampleID: 0)
+          if let obstacle = folder.configuration.obstacle(to: sequence) {
+            throw RunError(.data, "standard input:\(lines[i].number): the text \(obstacle).")
+          }
+          return sequence
         } catch is TruncationError {
           throw RunError(
             .data,

@@ -104,6 +104,27 @@ import Testing
     return file.count - value + 5
   }
 
+  @Test func `a slice with slices of its own is an error`() throws {
+    let folder = try TemporaryFolder(copyOf: "tf_extra")
+    let entries = try CheckpointTable.read(folder.bytes("partitioned.ckpt.index"), file: "index")
+    let slices = entries.indices.filter { entries[$0].key.first == 0 }
+    #expect(!slices.isEmpty)
+    var refused = 0
+    for variable in entries.indices
+    where !entries[variable].key.isEmpty && entries[variable].key[0] != 0 {
+      var crafted = entries
+      crafted[slices[0]].value = entries[variable].value
+      let opened = try Self.open(
+        CheckpointTable.written(crafted), in: folder, prefix: "partitioned.ckpt")
+      if case .failure(let error) = opened,
+        error.finding == "gives slices to what is a slice itself"
+      {
+        refused += 1
+      }
+    }
+    #expect(refused > 0)
+  }
+
   @Test func `giant lengths are errors`() throws {
     let giant: [UInt8] = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]
     let tooLong = [UInt8](repeating: 0xFF, count: 11)

@@ -168,6 +168,15 @@ import Testing
         + "name a file whose weights are F64, F32, F16 or BF16.")
   }
 
+  @Test func `a named pipe is refused and not waited for`() throws {
+    let folder = try TemporaryFolder()
+    let url = folder.path("pipe.safetensors")
+    #expect(mkfifo(url.path, 0o600) == 0)
+    #expect(
+      message { _ = try Safetensors(url) }
+        == "\(url.path): is not a regular file; name a file of weights.")
+  }
+
   @Test func `an output that cannot be written leaves nothing behind`() throws {
     let folder = try TemporaryFolder()
     let url = folder.path("absent/m.safetensors")

@@ -25,6 +25,29 @@ private func evaluation(
 }
 
 @Suite struct EvaluationTests {
+  @Test func `a saved model reads no row that is longer than its positions`() throws {
+    let task = try MadeUpTask()
+    let run = task.url.appending(path: "run")
+    try trained(task.recipe, into: run, ["epochs=1", "steps=null"])
+    // The task of a model with more positions.
+    let file = run.appending(path: "best/\(TaskDefinition.fileName)")
+    let text = try String(contentsOf: file, encoding: .utf8)
+    let changed = text.replacing(#/"maxLength" ?: ?24/#, with: "\"maxLength\": 2000")
+    #expect(changed != text)
+    try changed.write(to: file, atomically: true, encoding: .utf8)
+    let long = String(repeating: "good ", count: 600)
+    try task.write("text\tlabel\n\(long)\tpos\n", to: "long.tsv")
+    let model = try Ensemble(runs: [run], threads: 1)
+    let error = #expect(throws: RunError.self) {
+      try model.evaluate(task.url.appending(path: "long.tsv"))
+    }
+    #expect(error?.status == .data)
+    #expect(
+      error?.description.contains(
+        #/long.tsv: example 1 has 60\d tokens, and the model has \d+ positions/#)
+        == true, "\(error.map { "\($0)" } ?? "")")
+  }
+
   @Test func `two classes are scored by hand`() throws {
     // Predicted 1, 1, 0, 0; true 1, 0, 0, 1.
     let scores = try evaluation(

@@ -18,6 +18,35 @@ private func refusal(
 }
 
 @Suite struct PreparedRunTests {
+  /// The tiny model as one of `segments` segments and `positions` positions, with the row counts of its tables to match.
+  private func model(_ folder: URL, changing old: String, to new: String) throws -> URL {
+    let model = folder.appending(path: "model")
+    try FileManager.default.copyItem(at: Fixtures.url("tiny_hf"), to: model)
+    let url = model.appending(path: "config.json")
+    let text = try String(contentsOf: url, encoding: .utf8)
+    #expect(text.contains(old))
+    try text.replacing(old, with: new).write(to: url, atomically: true, encoding: .utf8)
+    return model
+  }
+
+  @Test func `two texts are refused by a model with one segment`() throws {
+    let task = try MadeUpTask()
+    let folder = try model(
+      task.url, changing: #""type_vocab_size": 2"#, to: #""type_vocab_size": 1"#)
+    try task.write("a\tb\tlabel\ngood\tbad\tpos\nbad\tbook\tneg\n", to: "pairs.tsv")
+    try task.write(
+      """
+      task: pair
+      model: {path: "\(folder.path)", initialize: random}
+      data: {train: pairs.tsv, columns: {text: a, text2: b, label: label}, maxLength: 24}
+
+      """, to: "pairs.yaml")
+    let recipe = try Recipe(contentsOf: task.url.appending(path: "pairs.yaml"))
+    let error = #expect(throws: PreparationErrors.self) { try PreparedRun(recipe, threads: 1) }
+    #expect(
+      "\(error.map { "\($0)" } ?? "")".contains(
+        "pairs.tsv: example 1 has the segment 1, and the model knows 1 (type_vocab_size). "))
+  }
   @Test func `an unknown label is an error of its line, with the nearest label`() throws {
     let task = try MadeUpTask()
     try task.write("text\tlabel\ngood\tpos\nbad\tnge\n", to: "dev.tsv")
