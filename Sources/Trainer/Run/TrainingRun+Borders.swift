@@ -26,7 +26,9 @@ extension TrainingRun {
   }
 
   /// Whether a checkpoint is due at rank 0: by the recipe's steps or minutes, or sooner before an evaluation, during which nobody can ask for
-  /// one. Ranks may hold recipes that differ in that, so rank 0 says it for all.
+  /// one.
+  ///
+  /// Ranks may hold recipes that differ in that, so rank 0 says it for all.
   func isSaveDue(since saved: ContinuousClock.Instant, after step: Int) -> Bool {
     if isCheckpointDue(after: step) { return true }
     let seconds = (clock.now - saved).seconds

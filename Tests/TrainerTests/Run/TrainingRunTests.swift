@@ -82,7 +82,8 @@ func metrics(_ task: MadeUpTask, _ name: String) throws -> [MetricsLine] {
       #expect(step == rounds)
       last = try train(task, "parts", threads: rounds % 2 + 1, resumes: true, stops: true).outcome
     }
-    #expect(rounds == 12)  // 6 steps an epoch, two epochs; the last evaluation and the test come with the resume
+    // 6 steps an epoch, two epochs; the last evaluation and the test come with the resume.
+    #expect(rounds == 12)
     #expect(last == .finished(weights: whole))
     #expect(try metrics(task, "parts") == metrics(task, "whole"))
     let best = { (name: String) in
